@@ -1,0 +1,56 @@
+//! Tidemill's doors for people and tools: HTTP with JSON, and the workflow file.
+//!
+//! A door reads strictly, hands on to the engine what it must decide ([`Engine`]), and shows what the log
+//! and the read tables say. It decides nothing, keeps nothing, and knows no shard, timer or worker.
+//!
+//! Read in this order: [`engine`], `routes`, [`workflow_file`].
+
+mod counts;
+mod cursor;
+mod document;
+mod documents;
+pub mod engine;
+mod extract;
+mod history;
+mod problem;
+mod routes;
+mod state;
+#[cfg(test)]
+mod tests;
+mod times;
+mod trace;
+pub mod workflow_file;
+
+use std::sync::Arc;
+
+use axum::Router;
+use projections::Reader;
+use store::Log;
+use tokio::sync::watch;
+
+pub use engine::{
+    Accepted, Caller, Defined, Engine, EngineInfo, LogChunk, Position, Refused, WorkerInfo,
+};
+
+/// Every address of the service. Answers that never end by themselves (followed logs, followed events) go
+/// on until their client leaves; see [`router_until`].
+pub fn router(engine: Arc<dyn Engine>, log: Arc<dyn Log>, reader: Reader) -> Router {
+    router_until(engine, log, reader, watch::Sender::new(false).subscribe())
+}
+
+/// As [`router`]; once `closing` is true, answers that never end by themselves end, so that a server that
+/// waits for its connections can leave.
+pub fn router_until(
+    engine: Arc<dyn Engine>,
+    log: Arc<dyn Log>,
+    reader: Reader,
+    closing: watch::Receiver<bool>,
+) -> Router {
+    let api = state::Api::new(engine, log, reader, closing);
+    // The counters begin where the log stands now; if that fails, where it stands at the first question.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let api = api.clone();
+        runtime.spawn(async move { api.counts.lock().await.advance(api.log.as_ref()).await });
+    }
+    routes::router(api)
+}

@@ -1,0 +1,70 @@
+//! Who is there: workers, engines, shards, projections.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::documents::Page;
+use crate::problem::Problem;
+use crate::state::Api;
+use crate::times::{self, Iso};
+
+#[derive(Serialize)]
+pub(super) struct WorkerDocument {
+    id: String,
+    incarnation: String,
+    host: String,
+    groups: Vec<String>,
+    slots: u32,
+    busy: u32,
+    load: f64,
+    engine: String,
+    last_seen: Option<Iso>,
+}
+
+pub(super) async fn workers(State(api): State<Api>) -> Result<Json<Page<WorkerDocument>>, Problem> {
+    let workers = api.engine.workers().await?;
+    let documents = workers.into_iter().map(|worker| WorkerDocument {
+        id: worker.id,
+        incarnation: worker.incarnation,
+        host: worker.host,
+        groups: worker.groups,
+        slots: worker.slots,
+        busy: worker.busy,
+        load: worker.load,
+        engine: worker.engine,
+        last_seen: worker.last_seen.map(Iso),
+    });
+    Ok(Json(Page::whole(documents.collect())))
+}
+
+pub(super) async fn engines(State(api): State<Api>) -> Result<Json<Page<Value>>, Problem> {
+    let engines = api.engine.engines().await?;
+    let documents = engines.into_iter().map(
+        |engine| json!({ "id": engine.id, "address": engine.address, "shards": engine.shards }),
+    );
+    Ok(Json(Page::whole(documents.collect())))
+}
+
+/// `owned` is false when the lease has ended or was given back: then nobody decides anything there.
+pub(super) async fn shards(State(api): State<Api>) -> Result<Json<Page<Value>>, Problem> {
+    let infos = api.log.shard_infos().await?;
+    let documents = infos.into_iter().map(|info| {
+        json!({
+            "shard": info.shard,
+            "head": info.head,
+            "epoch": info.epoch,
+            "owner": info.owner,
+            "owned": !info.owner.is_empty() && info.expires_in_ms > 0,
+            "expires_in_ms": info.expires_in_ms,
+        })
+    });
+    Ok(Json(Page::whole(documents.collect())))
+}
+
+pub(super) async fn projections(
+    State(api): State<Api>,
+) -> Result<Json<Page<projections::ProjectionStatus>>, Problem> {
+    Ok(Json(Page::whole(api.reader.statuses(times::now()).await?)))
+}

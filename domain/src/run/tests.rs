@@ -1,0 +1,254 @@
+//! Runs moved through their whole life by a pretend world, as claims.
+
+mod faults;
+mod params;
+mod properties;
+mod scale;
+mod shapes;
+mod stopping;
+
+use super::*;
+use crate::id::{AttemptId, WorkerRef};
+use crate::task_instance::{Event as TaskEvent, Report, Started, TaskState};
+use crate::testing::{at, submission, task, worker, workflow};
+use crate::workflow_definition::{Direction, TaskKind};
+use crate::workflow_instance::WorkflowState;
+
+/// A run and everything that was ever decided about it.
+struct World {
+    run: Run,
+    log: Vec<Step>,
+    now: Timestamp,
+}
+
+impl World {
+    /// A run of these tasks that has just been asked for.
+    fn of(tasks: Vec<TaskSpec>) -> Self {
+        Self::start(tasks, submission())
+    }
+
+    /// The same, where one failure ends all.
+    fn that_ends(tasks: Vec<TaskSpec>) -> Self {
+        Self::start(
+            tasks,
+            Submission {
+                failure: FailureStrategy::End,
+                ..submission()
+            },
+        )
+    }
+
+    fn start(tasks: Vec<TaskSpec>, submission: Submission) -> Self {
+        let mut world = Self {
+            run: Run::new(InstanceId(1_000), workflow(tasks)),
+            log: vec![],
+            now: at(0),
+        };
+        world.ask(&Command::Submit(Arc::new(submission)));
+        world
+    }
+
+    /// Decides the command, and says what happened as `task event` or `run event`.
+    fn ask(&mut self, command: &Command) -> Vec<String> {
+        self.try_ask(command).unwrap()
+    }
+
+    fn try_ask(&mut self, command: &Command) -> Result<Vec<String>, Rejection> {
+        let steps = self.run.handle(command, self.now)?;
+        let told = steps.iter().map(|step| self.tell(&step.fact)).collect();
+        self.log.extend(steps);
+        Ok(told)
+    }
+
+    fn tell(&self, fact: &Fact) -> String {
+        let who = match fact {
+            Fact::Task(id, _) => self.run.task_spec(id.task).unwrap().name.clone(),
+            Fact::Workflow(..) | Fact::Definition(..) | Fact::Trigger(..) => "run".to_owned(),
+        };
+        format!("{who} {}", fact.event_type())
+    }
+
+    fn dispatch(&mut self, task: &str) -> Vec<String> {
+        self.dispatch_to(task, "w")
+    }
+
+    fn dispatch_to(&mut self, task: &str, id: &str) -> Vec<String> {
+        self.ask(&Command::RequestDispatch {
+            task: TaskCode::of_name(task),
+            worker: worker(id),
+        })
+    }
+
+    fn say(&mut self, task: &str, word: Word) -> Vec<String> {
+        let code = TaskCode::of_name(task);
+        let attempt = self.run.task(code).unwrap().attempt;
+        let holder = self.run.task(code).unwrap().holder(attempt).cloned();
+        self.ask(&Command::Report {
+            task: code,
+            attempt,
+            worker: holder.unwrap_or_else(|| worker("w")),
+            word,
+        })
+    }
+
+    fn run_on_worker(&mut self, task: &str) {
+        self.dispatch(task);
+        self.say(task, Word::Accepted);
+        self.say(task, Word::Started(start()));
+    }
+
+    /// Dispatches it if need be, and ends it.
+    fn end(&mut self, task: &str, outcome: Outcome) -> Vec<String> {
+        if self.find_worker().contains(&task.to_owned()) {
+            self.dispatch(task);
+        }
+        self.say(task, Word::Finished(report(outcome)))
+    }
+
+    fn succeed(&mut self, task: &str) -> Vec<String> {
+        self.end(task, Outcome::Success)
+    }
+
+    fn fail(&mut self, task: &str) -> Vec<String> {
+        self.end(task, Outcome::Failure)
+    }
+
+    fn stop(&mut self) -> Vec<String> {
+        self.ask(&Command::Stop {
+            reason: "alice asked".to_owned(),
+        })
+    }
+
+    fn kill(&mut self, task: &str) -> Vec<String> {
+        self.ask(&Command::KillTask {
+            task: TaskCode::of_name(task),
+            reason: "alice asked".to_owned(),
+        })
+    }
+
+    fn lose(&mut self, task: &str, id: &str) -> Vec<String> {
+        self.ask(&Command::LoseWorker {
+            task: TaskCode::of_name(task),
+            worker: worker(id),
+            reason: "its lease ran out".to_owned(),
+        })
+    }
+
+    fn retry(&mut self, task: &str, seconds: i64) -> Vec<String> {
+        self.now = at(seconds);
+        self.ask(&Command::RetryDue {
+            task: TaskCode::of_name(task),
+        })
+    }
+
+    /// The tasks that seek a worker, in the author's order.
+    fn find_worker(&self) -> Vec<String> {
+        self.owed(|owed| matches!(owed, Obligation::FindWorker { .. }))
+    }
+
+    /// The tasks that are to be killed, in the author's order.
+    fn to_kill(&self) -> Vec<String> {
+        self.owed(|owed| matches!(owed, Obligation::Kill { .. }))
+    }
+
+    fn owed(&self, wanted: impl Fn(&Obligation) -> bool) -> Vec<String> {
+        let owed = self.run.obligations().filter(|(_, owed)| wanted(owed));
+        owed.map(|(code, _)| self.run.task_spec(code).unwrap().name.clone())
+            .collect()
+    }
+
+    fn state(&self) -> WorkflowState {
+        self.run.workflow().state().unwrap()
+    }
+
+    fn task_state(&self, task: &str) -> Option<TaskState> {
+        self.run.task(TaskCode::of_name(task)).unwrap().state()
+    }
+
+    fn attempt(&self, task: &str) -> u32 {
+        self.run.task(TaskCode::of_name(task)).unwrap().attempt
+    }
+
+    /// How often a task was submitted, over all its attempts.
+    fn submissions(&self, task: &str) -> usize {
+        let code = TaskCode::of_name(task);
+        self.log
+            .iter()
+            .filter(|step| {
+                matches!(&step.fact, Fact::Task(id, TaskEvent::Submitted { .. }) if id.task == code)
+            })
+            .count()
+    }
+
+    /// The run as somebody else reads it from the log, through its stored form.
+    fn reread(&self) -> Run {
+        let mut run = Run::new(self.run.id(), self.run.definition().clone());
+        for step in &self.log {
+            let read = Fact::parse(&step.fact.stream(), &step.fact.payload()).unwrap();
+            assert_eq!(read, step.fact);
+            run.evolve(&read, step.sequence).unwrap();
+        }
+        run
+    }
+
+    /// The run ended like this, owes nothing, and the log tells the same story.
+    #[track_caller]
+    fn ended(&self, state: WorkflowState) {
+        assert_eq!(self.state(), state);
+        assert!(self.run.has_ended());
+        assert_eq!(self.run.obligations().count(), 0);
+        assert_eq!(self.reread(), self.run);
+    }
+
+    /// Why the run ended as it did.
+    fn reason(&self) -> String {
+        let ends = self.log.iter().filter_map(|step| match &step.fact {
+            Fact::Workflow(_, workflow_instance::Event::Finished { reason, .. }) => Some(reason),
+            Fact::Workflow(..) | Fact::Task(..) | Fact::Definition(..) | Fact::Trigger(..) => None,
+        });
+        let ends: Vec<&String> = ends.collect();
+        assert_eq!(ends.len(), 1, "a run ends once");
+        ends[0].clone()
+    }
+}
+
+fn start() -> Started {
+    Started {
+        started_at: at(1),
+        log_path: "1000/1.log".to_owned(),
+        pid: Some(4242),
+    }
+}
+
+fn report(outcome: Outcome) -> Report {
+    Report {
+        outcome,
+        ended_at: at(2),
+        started: Some(start()),
+        exit_code: Some(i32::from(outcome != Outcome::Success)),
+        outputs: vec![],
+        reason: match outcome {
+            Outcome::Success => String::new(),
+            Outcome::Failure => "exit code 1".to_owned(),
+            Outcome::Kill => "killed".to_owned(),
+        },
+    }
+}
+
+/// A task that may be retried this often, after ten seconds.
+fn retried(name: &str, depends_on: &[&str], times: u32) -> TaskSpec {
+    let mut spec = task(name, depends_on);
+    spec.retry.times = times;
+    spec.retry.interval = std::time::Duration::from_secs(10);
+    spec
+}
+
+/// `top` before `left` and `right`, and both before `bottom`.
+fn diamond() -> Vec<TaskSpec> {
+    vec![
+        task("top", &[]),
+        task("left", &["top"]),
+        task("right", &["top"]),
+        task("bottom", &["left", "right"]),
+    ]
+}

@@ -1,0 +1,173 @@
+//! Values that tasks are given and hand on.
+
+use super::*;
+use crate::task_instance::Output;
+use crate::workflow_definition::Param;
+
+fn out(name: &str) -> Param {
+    Param {
+        direct: Direction::Out,
+        ..Param::text(name, "")
+    }
+}
+
+fn hands_on(mut spec: TaskSpec, names: &[&str]) -> TaskSpec {
+    spec.params.extend(names.iter().map(|name| out(name)));
+    spec
+}
+
+fn succeed_with(world: &mut World, task: &str, outputs: &[(&str, &str)]) {
+    world.dispatch(task);
+    world.say(
+        task,
+        Word::Finished(Report {
+            outputs: outputs
+                .iter()
+                .map(|(name, value)| Output {
+                    name: (*name).to_owned(),
+                    value: (*value).to_owned(),
+                })
+                .collect(),
+            ..report(Outcome::Success)
+        }),
+    );
+}
+
+fn params(world: &World, task: &str) -> Vec<(String, String)> {
+    let assignment = world.run.assignment(TaskCode::of_name(task)).unwrap();
+    assignment.params.into_iter().collect()
+}
+
+fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn an_output_reaches_all_that_come_after() {
+    let mut world = World::of(vec![
+        hands_on(task("a", &[]), &["rows"]),
+        task("b", &["a"]),
+        task("c", &["b"]),
+        task("beside", &[]),
+    ]);
+    succeed_with(&mut world, "a", &[("rows", "42")]);
+    assert_eq!(params(&world, "b"), values(&[("rows", "42")]));
+    world.succeed("b");
+    assert_eq!(params(&world, "c"), values(&[("rows", "42")]));
+    assert_eq!(params(&world, "beside"), values(&[]));
+}
+
+#[test]
+fn an_output_that_the_author_did_not_declare_goes_nowhere() {
+    let mut world = World::of(vec![hands_on(task("a", &[]), &["rows"]), task("b", &["a"])]);
+    succeed_with(&mut world, "a", &[("rows", "42"), ("PATH", "/evil")]);
+    assert_eq!(params(&world, "b"), values(&[("rows", "42")]));
+    let stored = world.log.iter().any(|step| {
+        matches!(&step.fact, Fact::Task(_, TaskEvent::Finished { outputs, .. }) if outputs.len() > 1)
+    });
+    assert!(!stored);
+}
+
+#[test]
+fn over_a_diamond_the_earliest_finished_and_not_empty_value_wins() {
+    for (order, left, right, expected) in [
+        (["left", "right"], "L", "R", "L"),
+        (["right", "left"], "L", "R", "R"),
+        (["left", "right"], "", "R", "R"),
+        (["right", "left"], "L", "", "L"),
+        (["left", "right"], "", "", ""),
+    ] {
+        let mut world = World::of(vec![
+            task("top", &[]),
+            hands_on(task("left", &["top"]), &["x"]),
+            hands_on(task("right", &["top"]), &["x"]),
+            task("bottom", &["left", "right"]),
+        ]);
+        world.succeed("top");
+        for name in order {
+            let value = if name == "left" { left } else { right };
+            succeed_with(&mut world, name, &[("x", value)]);
+        }
+        let wanted = values(&[("x", expected)]);
+        assert_eq!(params(&world, "bottom"), wanted, "{order:?}");
+        // Whoever reads the log sees the same order of ends.
+        world.run = world.reread();
+        assert_eq!(params(&world, "bottom"), wanted, "{order:?} from the log");
+    }
+}
+
+#[test]
+fn a_tasks_own_output_takes_the_place_of_what_it_was_handed() {
+    let mut world = World::of(vec![
+        hands_on(task("a", &[]), &["x", "y"]),
+        hands_on(task("b", &["a"]), &["x"]),
+        task("c", &["b"]),
+    ]);
+    succeed_with(&mut world, "a", &[("x", "1"), ("y", "2")]);
+    succeed_with(&mut world, "b", &[("x", "3")]);
+    assert_eq!(params(&world, "c"), values(&[("x", "3"), ("y", "2")]));
+}
+
+#[test]
+fn a_failed_attempt_hands_nothing_on() {
+    let mut first = hands_on(task("a", &[]), &["x"]);
+    first.retry.times = 1;
+    let mut world = World::of(vec![first, task("b", &["a"])]);
+    world.dispatch("a");
+    world.say(
+        "a",
+        Word::Finished(Report {
+            outputs: vec![Output {
+                name: "x".to_owned(),
+                value: "half done".to_owned(),
+            }],
+            ..report(Outcome::Failure)
+        }),
+    );
+    world.retry("a", 0);
+    succeed_with(&mut world, "a", &[]);
+    assert_eq!(params(&world, "b"), values(&[]));
+}
+
+#[test]
+fn an_assignment_says_everything_a_worker_needs() {
+    let mut shell = task("load", &["extract"]);
+    shell.kind = TaskKind::Shell {
+        run: "load ${rows} of ${day} in ${HOME} '${setValue(done=1)}'".to_owned(),
+    };
+    shell.params = vec![Param::text("day", "")];
+    let mut spec = crate::testing::spec(vec![hands_on(task("extract", &[]), &["rows"]), shell]);
+    spec.params = vec![Param::text("day", "monday"), Param::text("rows", "0")];
+    let mut world = World::of(vec![task("a", &[])]);
+    world.run = Run::new(InstanceId(1_000), Arc::new(Workflow::check(spec).unwrap()));
+    let load = TaskCode::of_name("load");
+    assert_eq!(world.run.assignment(load), None, "nobody asked for the run");
+    world.ask(&Command::Submit(Arc::new(Submission {
+        params: vec![Param::text("day", "friday")],
+        ..submission()
+    })));
+    succeed_with(&mut world, "extract", &[("rows", "42")]);
+    assert_eq!(
+        world.run.assignment(load),
+        Some(Assignment {
+            attempt: AttemptId {
+                task: TaskId {
+                    instance: InstanceId(1_000),
+                    task: load,
+                },
+                number: 1,
+            },
+            workflow: "flow".to_owned(),
+            task: "load".to_owned(),
+            kind: "SHELL",
+            body: "load 42 of friday in ${HOME} '${setValue(done=1)}'".to_owned(),
+            params: values(&[("day", "friday"), ("rows", "42")])
+                .into_iter()
+                .collect(),
+        })
+    );
+    assert_eq!(world.run.assignment(TaskCode(1)), None);
+}

@@ -1,0 +1,409 @@
+//! The engine as a state machine: no thread, no socket, no clock, no database.
+//!
+//! Whoever drives it calls [`Core::handle`] with everything that happens and then [`Core::flush`], and
+//! carries the [`Output`]s out in their order. One core decides for all shards its process owns; a shard
+//! is the unit of ownership, of order, and of forgetting: when an append fails, the shard's memory is
+//! thrown away and folded again from the log.
+
+mod effects;
+mod inputs;
+mod liveness;
+mod queue;
+mod reports;
+mod requests;
+mod shard;
+#[cfg(test)]
+mod tests;
+pub(crate) mod wire;
+mod workers;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::run::Run;
+use domain::{InstanceId, ShardId, TaskId, Timestamp};
+use store::{AppendError, Metadata};
+
+pub use inputs::{Answer, Asked, Image, Input, Output, Refusal, Request, SessionId, Ticket};
+use queue::Queue;
+use shard::Shard;
+use workers::Workers;
+
+/// What the core must know besides its inputs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This engine's id, for the log's metadata and for workers.
+    pub engine: String,
+    /// How many shards the log has.
+    pub shards: u16,
+    /// How long a silent or disconnected worker keeps its attempts.
+    pub worker_lease: Duration,
+    /// How often a worker shall be heard.
+    pub heartbeat: Duration,
+    /// How long a killed task may take to leave by itself.
+    pub kill_grace: Duration,
+}
+
+/// The engine's state: shards, workers, what waits for a worker, and what waits for a time.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    shards: BTreeMap<ShardId, Shard>,
+    workers: Workers,
+    queue: Queue,
+    timers: BinaryHeap<Reverse<(Timestamp, Timer)>>,
+    /// Grows with every load of a shard, so that an answer to an earlier life is recognised.
+    generation: u64,
+    out: Vec<Output>,
+}
+
+/// What to do at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A task's retry interval has passed.
+    Retry(TaskId),
+    /// A task that a worker refused may be offered again.
+    Offer(TaskId),
+    /// A worker may have been silent for too long.
+    Worker(Arc<str>),
+    /// A shard that could not be read may be read again.
+    Load(ShardId),
+}
+
+impl Core {
+    /// An engine that owns nothing and knows nobody.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            shards: BTreeMap::new(),
+            workers: Workers::default(),
+            queue: Queue::default(),
+            timers: BinaryHeap::new(),
+            generation: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in one thing that happened. Outputs wait for [`Core::flush`].
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        match input {
+            Input::Leased {
+                shard,
+                epoch,
+                until,
+                from,
+            } => self.leased(shard, epoch, until, from),
+            Input::Renewed { shards, until } => {
+                for id in shards {
+                    if let Some(shard) = self.shards.get_mut(&id) {
+                        shard.lease_until = until;
+                    }
+                }
+            }
+            Input::LeaseLost { shard } => self.step_down(shard),
+            Input::Loaded {
+                shard,
+                generation,
+                image,
+            } => self.loaded(now, shard, generation, *image),
+            Input::LoadFailed {
+                shard,
+                generation,
+                why,
+            } => self.load_failed(now, shard, generation, &why),
+            Input::RunLoaded {
+                instance,
+                generation,
+                run,
+            } => self.run_loaded(now, instance, generation, run),
+            Input::RunCorrupt {
+                instance,
+                generation,
+                corrupt,
+            } => {
+                if let Some(shard) = self
+                    .shards
+                    .get_mut(&instance.shard())
+                    .filter(|s| s.generation == generation)
+                {
+                    if let Some(memory) = shard.memory() {
+                        memory.corrupt.insert(instance, corrupt);
+                    }
+                    self.run_loaded(now, instance, generation, None);
+                }
+            }
+            Input::Appended {
+                shard,
+                generation,
+                head,
+            } => self.appended(now, shard, generation, head),
+            Input::AppendFailed {
+                shard,
+                generation,
+                error,
+            } => self.append_failed(shard, generation, &error),
+            Input::Asked(asked) => self.asked(now, asked),
+            Input::Opened { session, hello } => self.opened(now, session, &hello),
+            Input::Heard { session, message } => self.heard(now, session, message),
+            Input::Closed { session } => self.closed(now, session),
+            Input::Tick => self.ring(now),
+        }
+    }
+
+    /// Gives waiting tasks to free workers, and answers everything that is to be done now, in order.
+    pub fn flush(&mut self, now: Timestamp) -> Vec<Output> {
+        self.give_out(now);
+        for shard in self.shards.values_mut() {
+            if let Some(append) = shard.take_unsent() {
+                let generation = shard.generation;
+                self.out.push(Output::Append { generation, append });
+            }
+        }
+        let ready: Vec<ShardId> = self.shards.keys().copied().collect();
+        for shard in ready {
+            self.release(now, shard);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Input::Tick`] is due next.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// The shards this engine has read and decides for.
+    pub fn ready_shards(&self) -> impl Iterator<Item = ShardId> {
+        self.shards
+            .iter()
+            .filter(|(_, shard)| shard.is_ready())
+            .map(|(id, _)| *id)
+    }
+
+    /// The workers this engine knows, for people.
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        self.workers.infos()
+    }
+
+    /// How many runs are in memory, and how many tasks wait for a worker.
+    pub fn load(&self) -> (usize, usize) {
+        (
+            self.shards.values().map(Shard::runs).sum(),
+            self.queue.len(),
+        )
+    }
+
+    fn leased(&mut self, id: ShardId, epoch: u64, until: Timestamp, from: String) {
+        if let Some(shard) = self.shards.get_mut(&id)
+            && shard.epoch == epoch
+        {
+            shard.lease_until = until;
+            return;
+        }
+        self.forget(id, "the shard changed hands");
+        self.shards.insert(id, Shard::new(id, epoch, until, from));
+        self.load_shard(id);
+    }
+
+    /// Reads a shard anew. Its memory must have been forgotten.
+    fn load_shard(&mut self, id: ShardId) {
+        self.generation += 1;
+        if let Some(shard) = self.shards.get_mut(&id) {
+            shard.generation = self.generation;
+            self.out.push(Output::Load {
+                shard: id,
+                generation: self.generation,
+            });
+        }
+    }
+
+    fn loaded(&mut self, now: Timestamp, id: ShardId, generation: u64, image: Image) {
+        let Some(shard) = self
+            .shards
+            .get_mut(&id)
+            .filter(|shard| shard.generation == generation)
+        else {
+            return;
+        };
+        tracing::info!(shard = %id, head = image.chain.head, runs = image.runs.len(), "shard read");
+        let parked = shard.fill(image);
+        let owed = shard.owed();
+        if !self.lease_holds(now, id) {
+            for input in parked {
+                self.handle(now, input);
+            }
+            return;
+        }
+        for (task, obligation) in owed {
+            self.owe(now, task, obligation);
+        }
+        self.settle(now, id);
+        self.reconcile_shard(now, id);
+        self.bury(now, id);
+        for input in parked {
+            self.handle(now, input);
+        }
+    }
+
+    fn load_failed(&mut self, now: Timestamp, id: ShardId, generation: u64, why: &str) {
+        let Some(shard) = self
+            .shards
+            .get_mut(&id)
+            .filter(|shard| shard.generation == generation)
+        else {
+            return;
+        };
+        tracing::warn!(shard = %id, %why, "the shard cannot be read; trying again");
+        let due = now.after(shard.next_backoff());
+        self.timers.push(Reverse((due, Timer::Load(id))));
+    }
+
+    fn run_loaded(
+        &mut self,
+        now: Timestamp,
+        instance: InstanceId,
+        generation: u64,
+        run: Option<Box<Run>>,
+    ) {
+        let Some(shard) = self.shards.get_mut(&instance.shard()) else {
+            return;
+        };
+        if shard.generation != generation {
+            return;
+        }
+        for input in shard.run_loaded(instance, run) {
+            self.handle(now, input);
+        }
+        if let Some(shard) = self.shards.get_mut(&instance.shard()) {
+            shard.may_leave(instance);
+            if let Some(memory) = shard.memory() {
+                memory.absent.remove(&instance);
+            }
+        }
+    }
+
+    fn appended(&mut self, now: Timestamp, id: ShardId, generation: u64, head: u64) {
+        if let Some(shard) = self
+            .shards
+            .get_mut(&id)
+            .filter(|shard| shard.generation == generation)
+        {
+            shard.durable = shard.durable.max(head);
+            self.release(now, id);
+        }
+    }
+
+    fn append_failed(&mut self, id: ShardId, generation: u64, error: &AppendError) {
+        if self
+            .shards
+            .get(&id)
+            .is_none_or(|shard| shard.generation != generation)
+        {
+            return;
+        }
+        // Whatever the reason, nothing of what was on its way may become durable after the log is read
+        // again: only a new epoch rules that out.
+        tracing::warn!(shard = %id, %error, "an append failed; forgetting the shard's memory and its lease");
+        self.step_down(id);
+    }
+
+    /// Throws the shard's memory away and gives its lease back, to be taken anew by whoever comes first.
+    fn step_down(&mut self, id: ShardId) {
+        self.forget(
+            id,
+            "the log could not be written, or the shard has another engine now",
+        );
+        if let Some(shard) = self.shards.remove(&id) {
+            let epoch = shard.epoch;
+            self.out.push(Output::SteppedDown { shard: id, epoch });
+        }
+    }
+
+    /// Throws a shard's memory away, with everything that was not yet durable. Whoever waits for an
+    /// answer is told to try again; workers send their reports again by themselves.
+    fn forget(&mut self, id: ShardId, why: &str) {
+        self.queue.forget(id);
+        self.workers.forget(id);
+        // They are in the state too: the next life makes its own, and these would only pile up.
+        self.timers.retain(|Reverse((_, timer))| match timer {
+            Timer::Retry(task) | Timer::Offer(task) => task.instance.shard() != id,
+            Timer::Load(shard) => *shard != id,
+            Timer::Worker(_) => true,
+        });
+        if let Some(shard) = self.shards.get_mut(&id) {
+            for ticket in shard.empty() {
+                self.out.push(Output::Reply {
+                    ticket,
+                    answer: Err(Refusal::Unavailable(why.to_owned())),
+                });
+            }
+        }
+    }
+
+    /// An engine that was stopped for longer than its lease must not speak from memory.
+    fn lease_holds(&mut self, now: Timestamp, id: ShardId) -> bool {
+        match self.shards.get(&id) {
+            Some(shard) if shard.lease_until >= now => true,
+            Some(_) => {
+                tracing::warn!(shard = %id, "the lease has run out unrenewed; stepping down");
+                self.step_down(id);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn ring(&mut self, now: Timestamp) {
+        while self
+            .timers
+            .peek()
+            .is_some_and(|Reverse((due, _))| *due <= now)
+        {
+            let Some(Reverse((due, timer))) = self.timers.pop() else {
+                return;
+            };
+            match timer {
+                Timer::Retry(task) => self.retry_due(now, task),
+                Timer::Offer(task) => self.offer_again(now, task),
+                Timer::Worker(id) => self.check_worker(now, due, &id),
+                Timer::Load(id) => {
+                    if self.shards.get(&id).is_some_and(|shard| !shard.is_ready()) {
+                        self.load_shard(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn by_engine(&self, cause: &str) -> Metadata {
+        Metadata {
+            actor: format!("engine {}", self.settings.engine),
+            cause: cause.to_owned(),
+            trace: None,
+        }
+    }
+}
+
+/// A worker as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerInfo {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its incarnation.
+    pub incarnation: Arc<str>,
+    /// Where it is.
+    pub host: Arc<str>,
+    /// The groups it serves.
+    pub groups: Vec<Arc<str>>,
+    /// How many attempts it runs at once.
+    pub slots: u32,
+    /// How many attempts of this engine it has.
+    pub busy: u32,
+    /// It is connected to this engine now.
+    pub connected: bool,
+    /// Its machine's one-minute load average per core, by its last heartbeat.
+    pub load: f64,
+    /// When it was last heard.
+    pub heard: Timestamp,
+}

@@ -1,0 +1,334 @@
+//! One shard: its runs, where its log ends, and what waits for events to become durable.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use domain::run::{Run, Step};
+use domain::task_instance::Obligation;
+use domain::workflow_definition::WorkflowDefinition;
+use domain::{AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, TaskId, Timestamp};
+use store::{Append, Chain, Metadata, Recorded};
+
+use super::inputs::{Answer, Asked, Image, Input, Refusal, SessionId, Ticket};
+
+/// How many inputs may wait for a shard that is being read.
+const MOST_PARKED: usize = 100_000;
+
+/// How many keys a shard remembers: more than can be on their way between a look at the log and the shard.
+const MOST_KEYS: usize = 65_536;
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    id: ShardId,
+    pub(super) epoch: u64,
+    pub(super) lease_until: Timestamp,
+    /// The engine that had the shard and let its lease run out; empty when it was given back.
+    pub(super) from: String,
+    /// Which life of the memory this is.
+    pub(super) generation: u64,
+    /// The last event known to be durable.
+    pub(super) durable: u64,
+    /// Nothing while the shard is being read.
+    memory: Option<Memory>,
+    /// Inputs that came while it is being read.
+    parked: Vec<Input>,
+    /// Effects and the head that must be durable before each.
+    waiting: VecDeque<(u64, Effect)>,
+    failures: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) chain: Chain,
+    pub(super) runs: BTreeMap<InstanceId, Run>,
+    pub(super) corrupt: BTreeMap<InstanceId, Corrupt>,
+    pub(super) definitions: BTreeMap<DefinitionCode, WorkflowDefinition>,
+    pub(super) instances: u64,
+    /// What keys have started lately. Earlier ones are found in the log by whoever asks, and a second start
+    /// of one is refused by the log itself.
+    triggers: BTreeMap<String, InstanceId>,
+    /// Those keys, the oldest first.
+    fired: VecDeque<String>,
+    /// Runs being read, and the inputs that wait for them.
+    loading: BTreeMap<InstanceId, Vec<Input>>,
+    /// Runs that may have ended, and the head that must be durable before they leave.
+    leaving: BTreeMap<InstanceId, u64>,
+    /// Runs that were looked for and do not exist; only while their inputs are handled.
+    pub(super) absent: BTreeSet<InstanceId>,
+    /// Decided and not yet handed to the log.
+    unsent: Vec<Recorded>,
+    /// Where the chain was before those.
+    sent: Chain,
+}
+
+/// Something that must not happen before the events that say so are durable.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Reply(Ticket, Result<Answer, Refusal>),
+    /// Tells a worker to forget a report; the last one of its attempt, perhaps.
+    Ack {
+        session: SessionId,
+        attempt: AttemptId,
+        sequence: u64,
+        last: bool,
+    },
+    /// A message that a task owes a worker.
+    Owed(TaskId, Obligation),
+    /// A worker runs something that is not valid any more.
+    KillStray(SessionId, AttemptId),
+    /// A run has ended and may leave the memory.
+    Ended(InstanceId),
+}
+
+impl Memory {
+    /// What a key has started lately.
+    pub(super) fn started_by(&self, key: &str) -> Option<InstanceId> {
+        self.triggers.get(key).copied()
+    }
+
+    /// A key has started a run.
+    pub(super) fn fire(&mut self, key: String, instance: InstanceId) {
+        if self.fired.len() >= MOST_KEYS
+            && let Some(oldest) = self.fired.pop_front()
+        {
+            self.triggers.remove(&oldest);
+        }
+        self.fired.push_back(key.clone());
+        self.triggers.insert(key, instance);
+    }
+}
+
+impl Shard {
+    pub(super) fn new(id: ShardId, epoch: u64, lease_until: Timestamp, from: String) -> Self {
+        Self {
+            id,
+            epoch,
+            lease_until,
+            from,
+            generation: 0,
+            durable: 0,
+            memory: None,
+            parked: Vec::new(),
+            waiting: VecDeque::new(),
+            failures: 0,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    pub(super) fn runs(&self) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.runs.len())
+    }
+
+    pub(super) fn memory(&mut self) -> Option<&mut Memory> {
+        self.memory.as_mut()
+    }
+
+    pub(super) fn run(&self, instance: InstanceId) -> Option<&Run> {
+        self.memory.as_ref()?.runs.get(&instance)
+    }
+
+    /// The last event decided, durable or not.
+    pub(super) fn head(&self) -> u64 {
+        self.memory
+            .as_ref()
+            .map_or(self.durable, |memory| memory.chain.head)
+    }
+
+    /// Takes the log's word for what the shard is. Answers the inputs that waited for it.
+    pub(super) fn fill(&mut self, image: Image) -> Vec<Input> {
+        self.durable = image.chain.head;
+        self.failures = 0;
+        self.memory = Some(Memory {
+            chain: image.chain,
+            runs: image.runs,
+            corrupt: image.corrupt,
+            definitions: image.definitions,
+            instances: image.instances,
+            triggers: BTreeMap::new(),
+            fired: VecDeque::new(),
+            loading: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            unsent: Vec::new(),
+            sent: image.chain,
+        });
+        std::mem::take(&mut self.parked)
+    }
+
+    /// Forgets everything that is not in the log. Answers who waits for a reply that will not come.
+    pub(super) fn empty(&mut self) -> Vec<Ticket> {
+        self.generation = 0;
+        let mut inputs = std::mem::take(&mut self.parked);
+        if let Some(memory) = self.memory.take() {
+            inputs.extend(memory.loading.into_values().flatten());
+        }
+        let replies = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .filter_map(|(_, effect)| match effect {
+                Effect::Reply(ticket, _) => Some(ticket),
+                Effect::Ack { .. }
+                | Effect::Owed(..)
+                | Effect::KillStray(..)
+                | Effect::Ended(_) => None,
+            });
+        let questions = inputs.into_iter().filter_map(|input| {
+            if let Input::Asked(Asked { ticket, .. }) = input {
+                Some(ticket)
+            } else {
+                None
+            }
+        });
+        replies.chain(questions).collect()
+    }
+
+    /// Keeps an input until the shard has been read. Gives it back when too many wait already.
+    pub(super) fn park(&mut self, input: Input) -> Option<Input> {
+        if self.parked.len() >= MOST_PARKED {
+            return Some(input);
+        }
+        self.parked.push(input);
+        None
+    }
+
+    /// Keeps an input until a run has been read. Answers whether somebody must read it.
+    pub(super) fn park_for(&mut self, instance: InstanceId, input: Input) -> bool {
+        let Some(memory) = &mut self.memory else {
+            return false;
+        };
+        let waiting = memory.loading.entry(instance).or_default();
+        waiting.push(input);
+        waiting.len() == 1
+    }
+
+    /// A run was read, or does not exist. Answers the inputs that waited for it.
+    pub(super) fn run_loaded(&mut self, instance: InstanceId, run: Option<Box<Run>>) -> Vec<Input> {
+        let Some(memory) = &mut self.memory else {
+            return Vec::new();
+        };
+        match run {
+            Some(run) => {
+                memory.runs.entry(instance).or_insert(*run);
+            }
+            None => {
+                memory.absent.insert(instance);
+            }
+        }
+        memory.loading.remove(&instance).unwrap_or_default()
+    }
+
+    /// What all its runs owe the world.
+    pub(super) fn owed(&self) -> Vec<(TaskId, Obligation)> {
+        let runs = self.memory.iter().flat_map(|memory| memory.runs.values());
+        runs.flat_map(|run| {
+            run.obligations().map(|(task, owed)| {
+                (
+                    TaskId {
+                        instance: run.id(),
+                        task,
+                    },
+                    owed,
+                )
+            })
+        })
+        .collect()
+    }
+
+    /// Takes down what was decided; it is durable when the log says so.
+    pub(super) fn record(&mut self, now: Timestamp, steps: &[Step], by: &Metadata) {
+        if steps.is_empty() {
+            return;
+        }
+        // Three strings: there is nothing in it that JSON cannot write.
+        let metadata = serde_json::to_string(by).unwrap_or_default();
+        if let Some(memory) = &mut self.memory {
+            for step in steps {
+                let recorded =
+                    memory
+                        .chain
+                        .record(self.id, &step.fact, step.sequence, &metadata, now);
+                memory.unsent.push(recorded);
+            }
+        }
+    }
+
+    /// Takes down one fact of a stream that is no run's.
+    pub(super) fn record_fact(&mut self, now: Timestamp, fact: Fact, sequence: u64, by: &Metadata) {
+        self.record(now, &[Step { fact, sequence }], by);
+    }
+
+    /// What was decided since the last call, as the log is to take it.
+    pub(super) fn take_unsent(&mut self) -> Option<Append> {
+        let (shard, epoch) = (self.id, self.epoch);
+        let memory = self.memory.as_mut()?;
+        if memory.unsent.is_empty() {
+            return None;
+        }
+        let after = std::mem::replace(&mut memory.sent, memory.chain);
+        let events = std::mem::take(&mut memory.unsent);
+        Some(Append {
+            shard,
+            epoch,
+            after,
+            events,
+        })
+    }
+
+    /// Lets the effect happen once everything decided so far is durable.
+    pub(super) fn when_durable(&mut self, effect: Effect) {
+        let head = self.head();
+        self.waiting.push_back((head, effect));
+    }
+
+    /// A run may have ended, and leaves the memory when everything decided so far is durable.
+    pub(super) fn may_leave(&mut self, instance: InstanceId) {
+        let head = self.head();
+        if let Some(memory) = &mut self.memory {
+            memory.leaving.insert(instance, head);
+        }
+        self.when_durable(Effect::Ended(instance));
+    }
+
+    /// Lets an ended run go, unless something about it has been decided since and is not durable yet: read
+    /// again from the log, the run would not know it.
+    pub(super) fn leave(&mut self, instance: InstanceId) {
+        let durable = self.durable;
+        let Some(memory) = &mut self.memory else {
+            return;
+        };
+        if memory
+            .leaving
+            .get(&instance)
+            .is_some_and(|head| *head <= durable)
+        {
+            memory.leaving.remove(&instance);
+            if memory.runs.get(&instance).is_some_and(Run::has_ended) {
+                memory.runs.remove(&instance);
+            }
+        }
+    }
+
+    /// An effect's time has come.
+    pub(super) fn has_effects(&self) -> bool {
+        self.waiting
+            .front()
+            .is_some_and(|(head, _)| *head <= self.durable)
+    }
+
+    /// The next effect whose time has come.
+    pub(super) fn next_effect(&mut self) -> Option<Effect> {
+        let (head, _) = self.waiting.front()?;
+        if *head > self.durable {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, effect)| effect)
+    }
+
+    /// How long to wait before reading the log again after a failure.
+    pub(super) fn next_backoff(&mut self) -> Duration {
+        self.failures += 1;
+        Duration::from_millis(50 << self.failures.min(5))
+    }
+}

@@ -1,0 +1,327 @@
+//! The core against a log that answers when the test says so: what must not happen after a lease, at a
+//! takeover, and over a long life. What happens under random faults is in `tests/simulation`.
+
+use domain::TaskCode;
+use domain::workflow_definition::{
+    Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
+};
+use domain::workflow_instance::{Depend, FailureStrategy, Submission};
+use domain::{AggregateType, AttemptId, DefinitionCode, Fact, StreamId};
+use futures_util::FutureExt;
+use proto::worker::engine_message::Body;
+use proto::worker::{self as wire, Hello, WorkerMessage, report, worker_message};
+use store::{Append, Log, MemoryLog};
+
+mod over_time;
+mod ownership;
+
+use super::*;
+use crate::load::{self, Definitions};
+
+const SHARD: ShardId = ShardId(0);
+const SECOND: i64 = 1_000_000;
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("memory answers at once")
+}
+
+/// One core, one shard, and what it has said to whom.
+struct Bench {
+    core: Core,
+    log: Arc<MemoryLog>,
+    at: i64,
+    epoch: u64,
+    /// The log takes events, but its answers are kept back.
+    deaf: bool,
+    answers: Vec<Input>,
+    sent: Vec<(SessionId, Body)>,
+    closed: Vec<SessionId>,
+    replies: Vec<(Ticket, Result<Answer, Refusal>)>,
+    runs_read: usize,
+    stepped_down: Vec<u64>,
+}
+
+impl Bench {
+    fn new(log: &Arc<MemoryLog>, engine: &str) -> Self {
+        let settings = Settings {
+            engine: engine.to_owned(),
+            shards: 1,
+            worker_lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
+            kill_grace: Duration::from_secs(1),
+        };
+        Self {
+            core: Core::new(settings),
+            log: log.clone(),
+            at: SECOND,
+            epoch: 0,
+            deaf: false,
+            answers: Vec::new(),
+            sent: Vec::new(),
+            closed: Vec::new(),
+            replies: Vec::new(),
+            runs_read: 0,
+            stepped_down: Vec::new(),
+        }
+    }
+
+    /// With the shard, and one run of one task in it.
+    fn with_a_run(retry: RetryPolicy) -> Self {
+        let mut bench = Self::new(&Arc::new(MemoryLog::new(1)), "e1");
+        bench.lease();
+        let (workflow, submission) = wanted(retry);
+        bench.ask(1, Request::Define(workflow.clone()));
+        let shard = SHARD;
+        bench.ask(
+            2,
+            Request::Start {
+                shard,
+                submission,
+                workflow,
+                key: None,
+            },
+        );
+        bench
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.core.handle(Timestamp(self.at), input);
+        self.settle();
+    }
+
+    /// Time passes, and the clock rings.
+    fn wait(&mut self, seconds: i64) {
+        for _ in 0..seconds {
+            self.at += SECOND;
+            self.handle(Input::Tick);
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let outputs = self.core.flush(Timestamp(self.at));
+            if outputs.is_empty() {
+                return;
+            }
+            for output in outputs {
+                self.carry_out(output);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let input = match output {
+            Output::Append { generation, append } => self.append(generation, append),
+            Output::Load { shard, generation } => {
+                let image = now(load::shard(
+                    self.log.as_ref(),
+                    &Definitions::default(),
+                    shard,
+                ));
+                let image = Box::new(image.unwrap());
+                Input::Loaded {
+                    shard,
+                    generation,
+                    image,
+                }
+            }
+            Output::LoadRun {
+                instance,
+                generation,
+            } => {
+                self.runs_read += 1;
+                let run = now(load::run(
+                    self.log.as_ref(),
+                    &Definitions::default(),
+                    instance,
+                ));
+                let run = run.unwrap().map(Box::new);
+                Input::RunLoaded {
+                    instance,
+                    generation,
+                    run,
+                }
+            }
+            Output::Reply { ticket, answer } => return self.replies.push((ticket, answer)),
+            Output::Send { session, message } => {
+                return self.sent.push((session, message.body.unwrap()));
+            }
+            Output::Close { session } => return self.closed.push(session),
+            Output::SteppedDown { epoch, .. } => return self.stepped_down.push(epoch),
+        };
+        if self.deaf {
+            self.answers.push(input);
+        } else {
+            self.core.handle(Timestamp(self.at), input);
+        }
+    }
+
+    fn append(&mut self, generation: u64, append: Append) -> Input {
+        let (shard, head) = (append.shard, append.after.head + append.events.len() as u64);
+        match now(self.log.append(append)) {
+            Ok(()) => Input::Appended {
+                shard,
+                generation,
+                head,
+            },
+            Err(error) => Input::AppendFailed {
+                shard,
+                generation,
+                error,
+            },
+        }
+    }
+
+    fn lease_until(&mut self, until: i64) {
+        let owner = self.core.settings.engine.clone();
+        self.epoch = now(self.log.acquire(&owner, 1, 1)).unwrap()[0].epoch;
+        let (shard, epoch, until) = (SHARD, self.epoch, Timestamp(until));
+        self.handle(Input::Leased {
+            shard,
+            epoch,
+            until,
+            from: String::new(),
+        });
+    }
+
+    fn lease(&mut self) {
+        self.lease_until(i64::MAX);
+    }
+
+    fn ask(&mut self, ticket: Ticket, request: Request) {
+        let by = Metadata::default();
+        self.handle(Input::Asked(Asked {
+            ticket,
+            request,
+            by,
+        }));
+    }
+
+    fn hello(&mut self, session: SessionId, held: &[AttemptId]) {
+        let hello = Hello {
+            worker_id: "w".to_owned(),
+            incarnation: "1".to_owned(),
+            host: "w".to_owned(),
+            groups: vec!["default".to_owned()],
+            slots: 1,
+            held: held
+                .iter()
+                .map(|held| crate::core::wire::attempt(*held))
+                .collect(),
+        };
+        self.handle(Input::Opened { session, hello });
+    }
+
+    fn say(&mut self, session: SessionId, body: worker_message::Body) {
+        let message = WorkerMessage { body: Some(body) };
+        self.handle(Input::Heard { session, message });
+    }
+
+    fn accept(&mut self, session: SessionId, attempt: AttemptId) {
+        let attempt = Some(crate::core::wire::attempt(attempt));
+        let rejected = String::new();
+        self.say(
+            session,
+            worker_message::Body::Answer(wire::Answer { attempt, rejected }),
+        );
+    }
+
+    fn finish(&mut self, session: SessionId, attempt: AttemptId, outcome: wire::Outcome) {
+        let finished = wire::Finished {
+            outcome: outcome.into(),
+            ended_at: self.at,
+            ..wire::Finished::default()
+        };
+        self.say(
+            session,
+            worker_message::Body::Report(wire::Report {
+                attempt: Some(crate::core::wire::attempt(attempt)),
+                sequence: 2,
+                kind: Some(report::Kind::Finished(finished)),
+            }),
+        );
+    }
+
+    /// What the log says of the task, event by event.
+    fn told(&self) -> Vec<String> {
+        let kind = AggregateType::TaskInstance;
+        let id = attempt(1).task.to_string();
+        let events = now(self.log.read_stream(&StreamId { kind, id }, 0)).unwrap();
+        events.into_iter().map(|event| event.event_type).collect()
+    }
+
+    fn dispatches(&self) -> usize {
+        let dispatches = self
+            .sent
+            .iter()
+            .filter(|(_, body)| matches!(body, Body::Dispatch(_)));
+        dispatches.count()
+    }
+}
+
+fn attempt(number: u32) -> AttemptId {
+    let task = TaskId {
+        instance: InstanceId::new(1, SHARD),
+        task: TaskCode(1),
+    };
+    AttemptId { task, number }
+}
+
+fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
+    let spec = WorkflowSpec {
+        name: "w".to_owned(),
+        project: "p".to_owned(),
+        params: Vec::new(),
+        tasks: vec![TaskSpec {
+            code: TaskCode(1),
+            name: "t".to_owned(),
+            kind: TaskKind::Shell {
+                run: "true".to_owned(),
+            },
+            depends_on: Vec::new(),
+            params: Vec::new(),
+            retry,
+            priority: Priority::Medium,
+            worker_group: "default".to_owned(),
+        }],
+    };
+    let submission = Submission {
+        definition: DefinitionCode::new("p", "w"),
+        version: 1,
+        project: "p".to_owned(),
+        workflow: "w".to_owned(),
+        params: Vec::new(),
+        failure: FailureStrategy::Continue,
+        start_nodes: Vec::new(),
+        depend: Depend::TaskPost,
+        dry_run: false,
+        priority: Priority::Medium,
+    };
+    (
+        Arc::new(Workflow::check(spec).unwrap()),
+        Arc::new(submission),
+    )
+}
+
+fn hourly() -> RetryPolicy {
+    RetryPolicy {
+        times: 3,
+        interval: Duration::from_hours(1),
+    }
+}
+
+#[test]
+fn every_fact_of_the_bench_is_one_the_log_can_read() {
+    let bench = Bench::with_a_run(RetryPolicy::default());
+    let events = now(bench.log.read(SHARD, 0, 10)).unwrap();
+    let facts: Vec<Fact> = events.iter().map(|event| event.fact().unwrap()).collect();
+    assert!(matches!(
+        facts[..],
+        [
+            Fact::Definition(..),
+            Fact::Workflow(..),
+            Fact::Workflow(..),
+            Fact::Task(..)
+        ]
+    ));
+}

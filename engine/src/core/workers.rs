@@ -1,0 +1,369 @@
+//! The workers this engine knows and which attempts each of them has. Folded from hellos and from the
+//! runs' own states; nothing here is stored, because nothing here is a fact that the log does not hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{AttemptId, ShardId, TaskId, Timestamp, WorkerRef};
+use proto::worker::Hello;
+
+use super::{SessionId, WorkerInfo, wire};
+
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    known: BTreeMap<Arc<str>, Worker>,
+    sessions: BTreeMap<SessionId, Arc<str>>,
+    /// Which worker has which attempt, by the runs' states. A worker that has not said hello yet may be
+    /// here too: the log knows it.
+    holders: BTreeMap<TaskId, (u32, WorkerRef)>,
+    /// Whose turn it is among equals.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Worker {
+    reference: WorkerRef,
+    groups: Vec<Arc<str>>,
+    slots: u32,
+    load: f64,
+    session: Option<SessionId>,
+    heard: Timestamp,
+    /// When it will be looked at, if it is watched: one time for each worker, however often it says hello.
+    watched: Option<Timestamp>,
+    /// What it has said it holds and has not been acked out of.
+    said: BTreeSet<AttemptId>,
+    /// What it has been sent on this stream and has not answered. One question at a time: an answer is
+    /// then never taken for the answer to a later question.
+    asked: BTreeSet<AttemptId>,
+    tasks: BTreeSet<TaskId>,
+    last_turn: u64,
+}
+
+impl Worker {
+    fn unknown(reference: &WorkerRef, now: Timestamp) -> Self {
+        Self {
+            reference: reference.clone(),
+            groups: Vec::new(),
+            slots: 0,
+            load: 0.0,
+            session: None,
+            heard: now,
+            watched: None,
+            said: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            tasks: BTreeSet::new(),
+            last_turn: 0,
+        }
+    }
+
+    fn free(&self) -> u32 {
+        self.slots.saturating_sub(self.tasks.len() as u32)
+    }
+}
+
+impl Workers {
+    /// A worker said hello. Answers the stream it had before, if that is still open.
+    pub(super) fn open(
+        &mut self,
+        session: SessionId,
+        hello: &Hello,
+        now: Timestamp,
+    ) -> (Arc<str>, Option<SessionId>) {
+        let id: Arc<str> = hello.worker_id.as_str().into();
+        let reference = WorkerRef {
+            id: id.clone(),
+            incarnation: hello.incarnation.as_str().into(),
+            host: hello.host.as_str().into(),
+        };
+        let worker = self
+            .known
+            .entry(id.clone())
+            .or_insert_with(|| Worker::unknown(&reference, now));
+        let earlier = worker.session.replace(session);
+        if let Some(earlier) = earlier {
+            self.sessions.remove(&earlier);
+        }
+        worker.reference = reference;
+        worker.groups = hello
+            .groups
+            .iter()
+            .map(|group| group.as_str().into())
+            .collect();
+        worker.slots = hello.slots;
+        worker.heard = now;
+        worker.asked.clear();
+        worker.said = hello
+            .held
+            .iter()
+            .filter_map(|attempt| wire::attempt_id(Some(attempt)))
+            .collect();
+        self.sessions.insert(session, id.clone());
+        (id, earlier)
+    }
+
+    /// A stream ended. Answers whose it was, unless that worker has another one by now.
+    pub(super) fn close(&mut self, session: SessionId) -> Option<Arc<str>> {
+        let id = self.sessions.remove(&session)?;
+        if let Some(worker) = self.known.get_mut(&id) {
+            worker.session = None;
+        }
+        Some(id)
+    }
+
+    /// Somebody spoke on a stream. Answers who.
+    pub(super) fn heard(&mut self, session: SessionId, now: Timestamp) -> Option<WorkerRef> {
+        let worker = self.known.get_mut(self.sessions.get(&session)?)?;
+        worker.heard = now;
+        Some(worker.reference.clone())
+    }
+
+    /// An attempt is about to be sent to a worker. Answers whether it may: not while the worker has yet to
+    /// answer the last time.
+    pub(super) fn ask(&mut self, id: &str, attempt: AttemptId) -> bool {
+        let worker = self.known.get_mut(id);
+        worker.is_some_and(|worker| worker.asked.insert(attempt))
+    }
+
+    /// A worker has answered for an attempt, or reports on it.
+    pub(super) fn answered(&mut self, id: &str, attempt: AttemptId) {
+        if let Some(worker) = self.known.get_mut(id) {
+            worker.asked.remove(&attempt);
+        }
+    }
+
+    /// A worker said that it has an attempt.
+    pub(super) fn says_it_holds(&mut self, id: &str, attempt: AttemptId) {
+        if let Some(worker) = self.known.get_mut(id) {
+            worker.said.insert(attempt);
+        }
+    }
+
+    /// The worker on this stream may forget an attempt.
+    pub(super) fn acked(&mut self, session: SessionId, attempt: AttemptId) {
+        let worker = self
+            .sessions
+            .get(&session)
+            .and_then(|id| self.known.get_mut(id));
+        if let Some(worker) = worker {
+            worker.said.remove(&attempt);
+        }
+    }
+
+    /// A worker said how busy its machine is.
+    pub(super) fn loaded(&mut self, id: &str, load: f64) {
+        if let Some(worker) = self.known.get_mut(id) {
+            worker.load = load;
+        }
+    }
+
+    pub(super) fn session(&self, id: &str) -> Option<SessionId> {
+        self.known.get(id)?.session
+    }
+
+    pub(super) fn connected(&self) -> Vec<Arc<str>> {
+        self.sessions.values().cloned().collect()
+    }
+
+    /// When a worker was last heard, and whether it is connected.
+    pub(super) fn last_heard(&self, id: &str) -> Option<(Timestamp, Option<SessionId>)> {
+        self.known
+            .get(id)
+            .map(|worker| (worker.heard, worker.session))
+    }
+
+    pub(super) fn incarnation(&self, id: &str) -> Option<&WorkerRef> {
+        self.known.get(id).map(|worker| &worker.reference)
+    }
+
+    pub(super) fn said(&self, id: &str) -> Vec<AttemptId> {
+        self.known
+            .get(id)
+            .map_or_else(Vec::new, |worker| worker.said.iter().copied().collect())
+    }
+
+    pub(super) fn said_it_held(&self, id: &str, attempt: AttemptId) -> bool {
+        self.known
+            .get(id)
+            .is_some_and(|worker| worker.said.contains(&attempt))
+    }
+
+    pub(super) fn tasks_of(&self, id: &str) -> Vec<TaskId> {
+        self.known
+            .get(id)
+            .map_or_else(Vec::new, |worker| worker.tasks.iter().copied().collect())
+    }
+
+    pub(super) fn holder(&self, task: TaskId) -> Option<&(u32, WorkerRef)> {
+        self.holders.get(&task)
+    }
+
+    /// A worker shall be looked at when it could have been silent for the whole lease. Answers when, unless
+    /// it will be looked at anyway.
+    pub(super) fn watch(&mut self, id: &str, now: Timestamp, lease: Duration) -> Option<Timestamp> {
+        let worker = self.known.get_mut(id)?;
+        if worker.watched.is_some() {
+            return None;
+        }
+        let soon = now.after(Duration::from_millis(10));
+        worker.watched = Some(worker.heard.after(lease).max(soon));
+        worker.watched
+    }
+
+    /// The time has come for which a worker was watched. Answers whether it is that time, not one that a
+    /// forgotten record of the same worker left behind.
+    pub(super) fn watch_ends(&mut self, id: &str, due: Timestamp) -> bool {
+        let worker = self.known.get_mut(id);
+        worker.is_some_and(|worker| worker.watched.take_if(|watched| *watched == due).is_some())
+    }
+
+    /// A worker has been silent for the whole lease. Unless it is here or has something, it is forgotten.
+    pub(super) fn drop_silent(&mut self, id: &str) {
+        let gone = |worker: &Worker| worker.session.is_none() && worker.tasks.is_empty();
+        if self.known.get(id).is_some_and(gone) {
+            self.known.remove(id);
+        }
+    }
+
+    /// The run's state says that this worker has this attempt. Answers whether that is news: then somebody
+    /// must watch the worker, also one that was known and left long ago.
+    pub(super) fn hold(
+        &mut self,
+        task: TaskId,
+        attempt: u32,
+        worker: &WorkerRef,
+        now: Timestamp,
+    ) -> bool {
+        if self
+            .holders
+            .get(&task)
+            .is_some_and(|(number, holder)| *number == attempt && holder == worker)
+        {
+            return false;
+        }
+        self.release(task);
+        self.holders.insert(task, (attempt, worker.clone()));
+        let known = self.known.entry(worker.id.clone());
+        let known = known.or_insert_with(|| Worker::unknown(worker, now));
+        known.tasks.insert(task);
+        true
+    }
+
+    /// No worker has the task.
+    pub(super) fn release(&mut self, task: TaskId) {
+        if let Some((_, worker)) = self.holders.remove(&task)
+            && let Some(known) = self.known.get_mut(&worker.id)
+        {
+            known.tasks.remove(&task);
+        }
+    }
+
+    pub(super) fn forget(&mut self, shard: ShardId) {
+        let gone: Vec<TaskId> = self
+            .holders
+            .keys()
+            .filter(|task| task.instance.shard() == shard)
+            .copied()
+            .collect();
+        for task in gone {
+            self.release(task);
+        }
+    }
+
+    /// The connected worker of a group with the largest share of free slots; equals take turns.
+    pub(super) fn choose(&mut self, group: &str) -> Option<WorkerRef> {
+        let best = self
+            .known
+            .values_mut()
+            .filter(|worker| worker.session.is_some() && worker.free() > 0)
+            .filter(|worker| worker.groups.iter().any(|served| **served == *group))
+            .max_by_key(|worker| {
+                let share = u64::from(worker.free()) * 1_000 / u64::from(worker.slots);
+                (share, std::cmp::Reverse(worker.last_turn))
+            })?;
+        self.turn += 1;
+        best.last_turn = self.turn;
+        Some(best.reference.clone())
+    }
+
+    /// How long until this worker has been silent for the whole lease.
+    pub(super) fn infos(&self) -> Vec<WorkerInfo> {
+        let infos = self.known.values().map(|worker| WorkerInfo {
+            id: worker.reference.id.clone(),
+            incarnation: worker.reference.incarnation.clone(),
+            host: worker.reference.host.clone(),
+            groups: worker.groups.clone(),
+            slots: worker.slots,
+            load: worker.load,
+            busy: worker.tasks.len() as u32,
+            connected: worker.session.is_some(),
+            heard: worker.heard,
+        });
+        infos.collect()
+    }
+}
+
+/// How long a refused task waits before it is offered again: longer with each refusal.
+pub(super) fn offer_backoff(refusals: u32) -> Duration {
+    Duration::from_millis(50 << refusals.min(7))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{InstanceId, TaskCode};
+
+    use super::*;
+
+    fn hello(id: &str, slots: u32) -> Hello {
+        Hello {
+            worker_id: id.to_owned(),
+            incarnation: "1".to_owned(),
+            host: id.to_owned(),
+            groups: vec!["default".to_owned()],
+            slots,
+            held: Vec::new(),
+        }
+    }
+
+    fn task(code: u64) -> TaskId {
+        TaskId {
+            instance: InstanceId(1_000),
+            task: TaskCode(code),
+        }
+    }
+
+    #[test]
+    fn the_least_loaded_worker_is_chosen_and_equals_take_turns() {
+        let mut workers = Workers::default();
+        workers.open(1, &hello("a", 2), Timestamp(0));
+        workers.open(2, &hello("b", 2), Timestamp(0));
+        let first = workers.choose("default").unwrap();
+        let second = workers.choose("default").unwrap();
+        assert_ne!(first.id, second.id);
+        workers.hold(task(1), 1, &first, Timestamp(0));
+        assert_eq!(workers.choose("default").unwrap().id, second.id);
+        assert_eq!(workers.choose("gpu"), None);
+    }
+
+    #[test]
+    fn a_full_or_silent_worker_is_not_chosen() {
+        let mut workers = Workers::default();
+        workers.open(1, &hello("a", 1), Timestamp(0));
+        let a = workers.choose("default").unwrap();
+        workers.hold(task(1), 1, &a, Timestamp(0));
+        assert_eq!(workers.choose("default"), None);
+        workers.release(task(1));
+        assert!(workers.choose("default").is_some());
+        assert_eq!(workers.close(1).as_deref(), Some("a"));
+        assert_eq!(workers.choose("default"), None);
+    }
+
+    #[test]
+    fn a_second_stream_of_a_worker_replaces_the_first() {
+        let mut workers = Workers::default();
+        workers.open(1, &hello("a", 1), Timestamp(0));
+        assert_eq!(workers.open(2, &hello("a", 1), Timestamp(0)).1, Some(1));
+        assert_eq!(workers.close(1), None);
+        assert_eq!(workers.session("a"), Some(2));
+    }
+}

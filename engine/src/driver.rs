@@ -1,0 +1,410 @@
+//! The task that feeds the core and carries its outputs out. It has the clock, the log and the streams;
+//! it decides nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{AttemptId, Corrupt, InstanceId, ShardId, Timestamp};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use proto::worker::{
+    EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
+};
+use store::{Log, LogError, Metadata, Recorded};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::core::{
+    Answer, Asked, Core, Input, Output, Refusal, Request, SessionId, Settings, Ticket, WorkerInfo,
+    wire,
+};
+use crate::engine::Config;
+use crate::lease;
+use crate::load::{self, Definitions};
+
+/// What reaches the engine's task.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Input(Input),
+    FromWorker(FromWorker),
+    Ask {
+        request: Request,
+        by: Metadata,
+        reply: oneshot::Sender<Result<Answer, Refusal>>,
+    },
+    ReadLog {
+        worker: String,
+        attempt: AttemptId,
+        offset: u64,
+        limit: u32,
+        reply: oneshot::Sender<Option<LogChunk>>,
+    },
+    Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    ReadyShards(oneshot::Sender<Vec<ShardId>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// What a worker's stream brings.
+#[derive(Debug)]
+pub(crate) enum FromWorker {
+    Opened {
+        session: SessionId,
+        hello: Hello,
+        to_worker: mpsc::UnboundedSender<EngineMessage>,
+    },
+    Said {
+        session: SessionId,
+        body: worker_message::Body,
+    },
+    Closed {
+        session: SessionId,
+    },
+}
+
+/// Starts the task, and the one that keeps its leases. Answers where to send what reaches it.
+pub(crate) fn start(
+    log: Arc<dyn Log>,
+    definitions: Arc<Definitions>,
+    config: Config,
+    feed: mpsc::Sender<Arc<[Recorded]>>,
+) -> mpsc::UnboundedSender<Message> {
+    let (inbox, messages) = mpsc::unbounded_channel();
+    let (give_up, dropped) = mpsc::unbounded_channel();
+    let (stop_lease, stopped) = oneshot::channel();
+    let clock = Clock::start();
+    let terms = lease::Terms {
+        owner: config.id.clone(),
+        lease: config.lease,
+    };
+    let keeper = lease::Keeper::new(log.clone(), terms, clock.clone(), inbox.clone());
+    let leases = tokio::spawn(keeper.run(dropped, stopped));
+    let settings = Settings {
+        engine: config.id,
+        shards: log.shards(),
+        worker_lease: config.worker_lease,
+        heartbeat: config.heartbeat,
+        kill_grace: config.kill_grace,
+    };
+    let driver = Driver {
+        core: Core::new(settings),
+        clock,
+        log,
+        definitions,
+        inbox: inbox.clone(),
+        feed,
+        give_up,
+        appends: FuturesUnordered::new(),
+        tickets: HashMap::new(),
+        next_ticket: 0,
+        streams: HashMap::new(),
+        log_reads: HashMap::new(),
+    };
+    tokio::spawn(driver.run(messages, stop_lease, leases));
+    inbox
+}
+
+/// The result of one append, for the core.
+type Appending = BoxFuture<'static, Input>;
+
+struct Driver {
+    core: Core,
+    clock: Clock,
+    log: Arc<dyn Log>,
+    definitions: Arc<Definitions>,
+    inbox: mpsc::UnboundedSender<Message>,
+    feed: mpsc::Sender<Arc<[Recorded]>>,
+    give_up: mpsc::UnboundedSender<(ShardId, u64)>,
+    appends: FuturesUnordered<Appending>,
+    tickets: HashMap<Ticket, oneshot::Sender<Result<Answer, Refusal>>>,
+    next_ticket: Ticket,
+    streams: HashMap<SessionId, Stream>,
+    log_reads: HashMap<u64, (SessionId, oneshot::Sender<Option<LogChunk>>)>,
+}
+
+struct Stream {
+    worker: String,
+    to_worker: mpsc::UnboundedSender<EngineMessage>,
+}
+
+/// How many messages are decided before their outputs are carried out.
+const TURN: usize = 1_024;
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut messages: mpsc::UnboundedReceiver<Message>,
+        stop_lease: oneshot::Sender<()>,
+        leases: tokio::task::JoinHandle<()>,
+    ) {
+        let mut batch = Vec::with_capacity(TURN);
+        let mut stopping: Option<oneshot::Sender<()>> = None;
+        while stopping.is_none() {
+            let deadline = self.core.deadline().map(|at| self.clock.instant(at));
+            tokio::select! {
+                _ = messages.recv_many(&mut batch, TURN) => {}
+                Some(input) = self.appends.next() => self.core.handle(self.clock.now(), input),
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.core.handle(self.clock.now(), Input::Tick);
+                }
+            }
+            for message in batch.drain(..) {
+                if let Some(done) = self.take(message) {
+                    stopping = Some(done);
+                }
+            }
+            self.carry_out().await;
+        }
+        // What was decided is written before the shards are given back; what comes now is not ours.
+        while let Some(input) = self.appends.next().await {
+            self.core.handle(self.clock.now(), input);
+            self.carry_out().await;
+        }
+        let _ = stop_lease.send(());
+        let _ = leases.await;
+        if let Some(done) = stopping {
+            let _ = done.send(());
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Option<oneshot::Sender<()>> {
+        let now = self.clock.now();
+        match message {
+            Message::Input(input) => self.core.handle(now, input),
+            Message::FromWorker(said) => self.worker_said(now, said),
+            Message::Ask { request, by, reply } => {
+                self.next_ticket += 1;
+                self.tickets.insert(self.next_ticket, reply);
+                self.core.handle(
+                    now,
+                    Input::Asked(Asked {
+                        ticket: self.next_ticket,
+                        request,
+                        by,
+                    }),
+                );
+            }
+            Message::ReadLog {
+                worker,
+                attempt,
+                offset,
+                limit,
+                reply,
+            } => {
+                self.read_log(&worker, attempt, offset, limit, reply);
+            }
+            Message::Workers(reply) => {
+                let _ = reply.send(self.core.workers());
+            }
+            Message::ReadyShards(reply) => {
+                let _ = reply.send(self.core.ready_shards().collect());
+            }
+            Message::Stop(done) => return Some(done),
+        }
+        None
+    }
+
+    fn worker_said(&mut self, now: Timestamp, said: FromWorker) {
+        match said {
+            FromWorker::Opened {
+                session,
+                hello,
+                to_worker,
+            } => {
+                self.streams.insert(
+                    session,
+                    Stream {
+                        worker: hello.worker_id.clone(),
+                        to_worker,
+                    },
+                );
+                self.core.handle(now, Input::Opened { session, hello });
+            }
+            FromWorker::Said {
+                body: worker_message::Body::LogChunk(chunk),
+                ..
+            } => {
+                if let Some((_, reply)) = self.log_reads.remove(&chunk.request) {
+                    let _ = reply.send(Some(chunk));
+                }
+            }
+            FromWorker::Said { session, body } => {
+                self.core.handle(
+                    now,
+                    Input::Heard {
+                        session,
+                        message: WorkerMessage { body: Some(body) },
+                    },
+                );
+            }
+            FromWorker::Closed { session } => {
+                self.forget_stream(session);
+                self.core.handle(now, Input::Closed { session });
+            }
+        }
+    }
+
+    /// A stream that we end may never be seen to end by the other side.
+    fn forget_stream(&mut self, session: SessionId) {
+        self.streams.remove(&session);
+        self.log_reads.retain(|_, (reader, _)| *reader != session);
+    }
+
+    fn read_log(
+        &mut self,
+        worker: &str,
+        attempt: AttemptId,
+        offset: u64,
+        limit: u32,
+        reply: oneshot::Sender<Option<LogChunk>>,
+    ) {
+        let newest = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.worker == worker)
+            .max_by_key(|(id, _)| **id);
+        let Some((&session, stream)) = newest else {
+            let _ = reply.send(None);
+            return;
+        };
+        self.next_ticket += 1;
+        let request = self.next_ticket;
+        let attempt = wire::attempt(attempt);
+        let read = ReadLog {
+            request,
+            attempt: Some(attempt),
+            offset,
+            limit,
+        };
+        // A stream that has just ended answers nothing; the reader is told when its end is noticed.
+        let _ = stream.to_worker.send(EngineMessage {
+            body: Some(engine_message::Body::ReadLog(read)),
+        });
+        // Who has waited too long has gone away.
+        self.log_reads.retain(|_, (_, reply)| !reply.is_closed());
+        self.log_reads.insert(request, (session, reply));
+    }
+
+    /// Carries out what the core has decided, in order.
+    async fn carry_out(&mut self) {
+        for output in self.core.flush(self.clock.now()) {
+            match output {
+                Output::Append { generation, append } => self.append(generation, append).await,
+                Output::Load { shard, generation } => self.load(shard, generation),
+                Output::LoadRun {
+                    instance,
+                    generation,
+                } => self.load_run(instance, generation),
+                Output::Reply { ticket, answer } => {
+                    if let Some(reply) = self.tickets.remove(&ticket) {
+                        // Whoever asked may have gone away; the answer is in the log.
+                        let _ = reply.send(answer);
+                    }
+                }
+                Output::Send { session, message } => {
+                    if let Some(stream) = self.streams.get(&session) {
+                        let _ = stream.to_worker.send(message);
+                    }
+                }
+                Output::Close { session } => self.forget_stream(session),
+                Output::SteppedDown { shard, epoch } => {
+                    let _ = self.give_up.send((shard, epoch));
+                }
+            }
+        }
+    }
+
+    /// Hands events to the log. The first poll happens here, so that appends reach it in order.
+    async fn append(&mut self, generation: u64, append: store::Append) {
+        let log = self.log.clone();
+        let feed = self.feed.clone();
+        let shard = append.shard;
+        let events: Arc<[Recorded]> = append.events.as_slice().into();
+        let head = append.after.head + events.len() as u64;
+        let mut appending: Appending = Box::pin(async move {
+            match log.append(append).await {
+                Ok(()) => {
+                    // Projections that cannot keep up read the log themselves.
+                    let _ = feed.try_send(events);
+                    Input::Appended {
+                        shard,
+                        generation,
+                        head,
+                    }
+                }
+                Err(error) => Input::AppendFailed {
+                    shard,
+                    generation,
+                    error,
+                },
+            }
+        });
+        match futures_util::poll!(&mut appending) {
+            std::task::Poll::Ready(input) => {
+                let _ = self.inbox.send(Message::Input(input));
+            }
+            std::task::Poll::Pending => self.appends.push(appending),
+        }
+    }
+
+    fn load(&self, shard: ShardId, generation: u64) {
+        let (log, definitions, inbox) = (
+            self.log.clone(),
+            self.definitions.clone(),
+            self.inbox.clone(),
+        );
+        tokio::spawn(async move {
+            let input = match load::shard(log.as_ref(), &definitions, shard).await {
+                Ok(image) => Input::Loaded {
+                    shard,
+                    generation,
+                    image: Box::new(image),
+                },
+                Err(error) => Input::LoadFailed {
+                    shard,
+                    generation,
+                    why: error.to_string(),
+                },
+            };
+            let _ = inbox.send(Message::Input(input));
+        });
+    }
+
+    fn load_run(&self, instance: InstanceId, generation: u64) {
+        let (log, definitions, inbox) = (
+            self.log.clone(),
+            self.definitions.clone(),
+            self.inbox.clone(),
+        );
+        tokio::spawn(async move {
+            let input = loop {
+                match load::run(log.as_ref(), &definitions, instance).await {
+                    Ok(run) => {
+                        break Input::RunLoaded {
+                            instance,
+                            generation,
+                            run: run.map(Box::new),
+                        };
+                    }
+                    Err(LogError::Corrupt(event) | LogError::Unusable(event)) => {
+                        let corrupt = Corrupt {
+                            state: format!("run {instance}"),
+                            event,
+                        };
+                        break Input::RunCorrupt {
+                            instance,
+                            generation,
+                            corrupt,
+                        };
+                    }
+                    Err(LogError::Unavailable(_)) if inbox.is_closed() => return,
+                    Err(LogError::Unavailable(_)) => {
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                }
+            };
+            let _ = inbox.send(Message::Input(input));
+        });
+    }
+}

@@ -1,0 +1,369 @@
+//! The handle on a running engine: what the rest of the program may ask of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use domain::run::{self, Run};
+use domain::workflow_definition::{Flaw, Workflow};
+use domain::workflow_instance::Submission;
+use domain::{
+    AggregateType, AttemptId, Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, StreamId,
+    TaskCode, trigger,
+};
+use store::{Log, LogError, Metadata, Recorded};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::{Answer, Refusal, Request, SessionId, WorkerInfo};
+use crate::driver::{self, FromWorker, Message};
+use crate::load::Definitions;
+
+/// How an engine is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its id: no other living engine of the log has it. An engine that starts with the id of one that
+    /// has died takes over that one's shards at once.
+    pub id: String,
+    /// How long a shard stays ours after we stopped renewing.
+    pub lease: Duration,
+    /// How long a silent or disconnected worker keeps its attempts.
+    pub worker_lease: Duration,
+    /// How often a worker shall be heard.
+    pub heartbeat: Duration,
+    /// How long a killed task may take to leave by itself.
+    pub kill_grace: Duration,
+}
+
+impl Config {
+    /// The defaults, for an engine of this id.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            lease: Duration::from_secs(5),
+            worker_lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(2),
+            kill_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why an engine says no, by what the caller can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Ask for something else: the state does not allow it.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// Mend the request.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<Flaw>),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// Somebody must look at it: its events cannot be folded.
+    #[error("workflow instance {0} stands still: {1}")]
+    Corrupt(InstanceId, Corrupt),
+    /// Try again: nothing is known to have happened.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<LogError> for Refused {
+    fn from(error: LogError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => Self::Rejected(rejection),
+            Refusal::NoSuchInstance(id) => {
+                Self::NotFound(format!("there is no workflow instance {id}"))
+            }
+            Refusal::Corrupt(id, corrupt) => Self::Corrupt(id, corrupt),
+            Refusal::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+/// A running engine. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Engine {
+    inbox: mpsc::UnboundedSender<Message>,
+    log: Arc<dyn Log>,
+    definitions: Arc<Definitions>,
+    sessions: Arc<AtomicU64>,
+    turn: Arc<AtomicU64>,
+    id: Arc<str>,
+}
+
+/// An accepted start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The run.
+    pub instance: InstanceId,
+    /// The key had started it before.
+    pub existing: bool,
+    /// The head of its shard that includes it.
+    pub head: u64,
+}
+
+impl Engine {
+    /// Starts an engine on a log. Events that become durable are also sent to `feed`, in order per shard.
+    pub fn start(log: Arc<dyn Log>, config: Config, feed: mpsc::Sender<Arc<[Recorded]>>) -> Self {
+        let definitions = Arc::new(Definitions::default());
+        let id = config.id.as_str().into();
+        let inbox = driver::start(log.clone(), definitions.clone(), config, feed);
+        Self {
+            inbox,
+            log,
+            definitions,
+            sessions: Arc::new(AtomicU64::new(1)),
+            turn: Arc::new(AtomicU64::new(0)),
+            id,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Makes this the newest version of its definition, unless it is already.
+    pub async fn define(&self, workflow: Arc<Workflow>, by: Metadata) -> Result<Answer, Refused> {
+        self.ask(Request::Define(workflow), by).await
+    }
+
+    /// The newest version of a definition.
+    pub async fn newest(
+        &self,
+        code: DefinitionCode,
+    ) -> Result<Option<(u32, Arc<Workflow>)>, Refused> {
+        Ok(self.definitions.newest(self.log.as_ref(), code).await?)
+    }
+
+    /// One version of a definition.
+    pub async fn version(
+        &self,
+        code: DefinitionCode,
+        version: u32,
+    ) -> Result<Arc<Workflow>, Refused> {
+        Ok(self
+            .definitions
+            .version(self.log.as_ref(), code, version)
+            .await?)
+    }
+
+    /// Starts a run of the version that the submission names. The same key gives the same run, whatever
+    /// else is asked: who makes keys keeps those of different workflows apart.
+    pub async fn submit(
+        &self,
+        submission: Submission,
+        key: Option<String>,
+        by: Metadata,
+    ) -> Result<Started, Refused> {
+        let workflow = self
+            .version(submission.definition, submission.version)
+            .await?;
+        let flaws = Run::submission_flaws(&submission, &workflow);
+        if !flaws.is_empty() {
+            return Err(Refused::Invalid(flaws));
+        }
+        if let Some(key) = &key
+            && let Some(instance) = self.fired(key).await?
+        {
+            let head = self.head(instance.shard()).await?;
+            return Ok(Started {
+                instance,
+                existing: true,
+                head,
+            });
+        }
+        let shard = self.place(key.as_deref()).await?;
+        let request = Request::Start {
+            shard,
+            submission: Arc::new(submission),
+            workflow,
+            key,
+        };
+        match self.ask(request, by).await? {
+            Answer::Started {
+                instance,
+                existing,
+                head,
+            } => Ok(Started {
+                instance,
+                existing,
+                head,
+            }),
+            Answer::Defined { .. } | Answer::Done { .. } => {
+                unreachable!("a start is answered as a start")
+            }
+        }
+    }
+
+    /// Commands a run. Answers the head of its shard that includes what followed.
+    pub async fn command(
+        &self,
+        instance: InstanceId,
+        command: run::Command,
+        by: Metadata,
+    ) -> Result<u64, Refused> {
+        match self.ask(Request::Command { instance, command }, by).await? {
+            Answer::Done { head } => Ok(head),
+            Answer::Defined { .. } | Answer::Started { .. } => {
+                unreachable!("a command is answered as a command")
+            }
+        }
+    }
+
+    /// A piece of an attempt's log, read by the worker that has it.
+    pub async fn read_task_log(
+        &self,
+        attempt: AttemptId,
+        offset: u64,
+        limit: u32,
+    ) -> Result<(Vec<u8>, u64), Refused> {
+        let worker = self.worker_of(attempt).await?;
+        let (reply, answer) = oneshot::channel();
+        let gone = || {
+            Refused::Unavailable(format!(
+                "worker {worker}, which has the log of attempt {attempt}, is not connected"
+            ))
+        };
+        let message = Message::ReadLog {
+            worker: worker.clone(),
+            attempt,
+            offset,
+            limit,
+            reply,
+        };
+        self.inbox.send(message).map_err(|_| stopping())?;
+        let chunk = tokio::time::timeout(Duration::from_secs(10), answer).await;
+        let chunk = chunk.ok().and_then(Result::ok).flatten().ok_or_else(gone)?;
+        if chunk.error.is_empty() {
+            Ok((chunk.data, chunk.size))
+        } else {
+            Err(Refused::NotFound(chunk.error))
+        }
+    }
+
+    /// The workers this engine knows.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox
+            .send(Message::Workers(reply))
+            .map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// The shards this engine decides for now.
+    pub async fn ready_shards(&self) -> Result<Vec<ShardId>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox
+            .send(Message::ReadyShards(reply))
+            .map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// Finishes what is being written, gives the shards back, and ends.
+    pub async fn shutdown(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.inbox.send(Message::Stop(done)).is_ok() {
+            let _ = finished.await;
+        }
+    }
+
+    pub(crate) fn next_session(&self) -> SessionId {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn worker_said(&self, message: FromWorker) -> Result<(), Refused> {
+        self.inbox
+            .send(Message::FromWorker(message))
+            .map_err(|_| stopping())
+    }
+
+    async fn ask(&self, request: Request, by: Metadata) -> Result<Answer, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox
+            .send(Message::Ask { request, by, reply })
+            .map_err(|_| stopping())?;
+        Ok(answer.await.map_err(|_| stopping())??)
+    }
+
+    /// Which shard a new run goes to: a key always to the same one, others in turn over ours.
+    async fn place(&self, key: Option<&str>) -> Result<ShardId, Refused> {
+        if let Some(key) = key {
+            return Ok(ShardId(
+                (TaskCode::of_name(key).0 % u64::from(self.log.shards())) as u16,
+            ));
+        }
+        let ready = self.ready_shards().await?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(ready.len() as u64);
+        let index = index
+            .ok_or_else(|| Refused::Unavailable("this engine owns no shard yet".to_owned()))?;
+        Ok(ready[index as usize])
+    }
+
+    async fn fired(&self, key: &str) -> Result<Option<InstanceId>, Refused> {
+        let stream = StreamId {
+            kind: AggregateType::Trigger,
+            id: key.to_owned(),
+        };
+        let Some(recorded) = self.log.read_last(&stream).await? else {
+            return Ok(None);
+        };
+        match recorded.fact()? {
+            domain::Fact::Trigger(_, trigger::Event::Fired { instance }) => Ok(Some(instance)),
+            domain::Fact::Definition(..) | domain::Fact::Workflow(..) | domain::Fact::Task(..) => {
+                Ok(None)
+            }
+        }
+    }
+
+    async fn head(&self, shard: ShardId) -> Result<u64, Refused> {
+        let infos = self.log.shard_infos().await?;
+        Ok(infos
+            .iter()
+            .find(|info| info.shard == shard)
+            .map_or(0, |info| info.head))
+    }
+
+    /// Who had an attempt, by the log.
+    async fn worker_of(&self, attempt: AttemptId) -> Result<String, Refused> {
+        use domain::task_instance::Event;
+        let stream = StreamId {
+            kind: AggregateType::TaskInstance,
+            id: attempt.task.to_string(),
+        };
+        let mut holder = None;
+        for recorded in self.log.read_stream(&stream, 0).await? {
+            if let domain::Fact::Task(
+                _,
+                Event::DispatchRequested {
+                    attempt: number,
+                    worker,
+                }
+                | Event::Adopted {
+                    attempt: number,
+                    worker,
+                },
+            ) = recorded.fact()?
+                && number == attempt.number
+            {
+                holder = Some(worker.id.to_string());
+            }
+        }
+        holder.ok_or_else(|| {
+            Refused::NotFound(format!(
+                "attempt {attempt} has been on no worker: it has no log"
+            ))
+        })
+    }
+}
+
+fn stopping() -> Refused {
+    Refused::Unavailable("the engine is shutting down".to_owned())
+}

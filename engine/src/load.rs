@@ -1,0 +1,241 @@
+//! Folding the log: a whole shard when it is taken over, one run when somebody asks for one that has
+//! left the memory, a definition when a run names it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use domain::run::Run;
+use domain::workflow_definition::{self, Workflow, WorkflowDefinition};
+use domain::{
+    Aggregate, AggregateType, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, StreamId,
+    workflow_instance,
+};
+use store::{Chain, Log, LogError, Recorded};
+
+use crate::core::Image;
+
+/// How many events are read at once.
+const PAGE: usize = 5_000;
+
+/// Checked definitions by version. A version never changes, so nothing here is ever stale.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    known: Mutex<HashMap<(DefinitionCode, u32), Arc<Workflow>>>,
+}
+
+impl Definitions {
+    /// The newest version of a definition, if there is one.
+    pub async fn newest(
+        &self,
+        log: &dyn Log,
+        code: DefinitionCode,
+    ) -> Result<Option<(u32, Arc<Workflow>)>, LogError> {
+        match log.read_last(&stream(code)).await? {
+            Some(recorded) => {
+                let version = recorded.sequence as u32;
+                if let Some(workflow) = self.get(code, version) {
+                    return Ok(Some((version, workflow)));
+                }
+                self.keep(code, &recorded).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// One version of a definition.
+    pub async fn version(
+        &self,
+        log: &dyn Log,
+        code: DefinitionCode,
+        version: u32,
+    ) -> Result<Arc<Workflow>, LogError> {
+        if let Some(workflow) = self.get(code, version) {
+            return Ok(workflow);
+        }
+        let missing = || {
+            LogError::Corrupt(format!(
+                "version {version} of definition {code} is not in the log"
+            ))
+        };
+        let before = u64::from(version.checked_sub(1).ok_or_else(missing)?);
+        let events = log.read_stream(&stream(code), before).await?;
+        let recorded = events
+            .first()
+            .filter(|event| event.sequence == u64::from(version))
+            .ok_or_else(missing)?;
+        self.keep(code, recorded).map(|(_, workflow)| workflow)
+    }
+
+    fn get(&self, code: DefinitionCode, version: u32) -> Option<Arc<Workflow>> {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(code, version))
+            .cloned()
+    }
+
+    fn keep(
+        &self,
+        code: DefinitionCode,
+        recorded: &Recorded,
+    ) -> Result<(u32, Arc<Workflow>), LogError> {
+        let Fact::Definition(_, workflow_definition::Event::Defined { version, workflow }) =
+            recorded.fact()?
+        else {
+            return Err(LogError::Corrupt(format!(
+                "definition {code} holds an event of something else"
+            )));
+        };
+        let checked = Workflow::recorded(workflow).map_err(|flaws| {
+            LogError::Corrupt(format!(
+                "version {version} of definition {code}: {}",
+                flaws[0]
+            ))
+        })?;
+        let checked = Arc::new(checked);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((code, version), checked.clone());
+        Ok((version, checked))
+    }
+}
+
+fn stream(code: DefinitionCode) -> StreamId {
+    StreamId {
+        kind: AggregateType::WorkflowDefinition,
+        id: code.to_string(),
+    }
+}
+
+/// Folds a whole shard, page by page. Runs that have ended are dropped on the way.
+pub async fn shard(
+    log: &dyn Log,
+    definitions: &Definitions,
+    shard: ShardId,
+) -> Result<Image, LogError> {
+    let mut image = Image {
+        chain: Chain::start(),
+        runs: BTreeMap::new(),
+        corrupt: BTreeMap::new(),
+        definitions: BTreeMap::new(),
+        instances: 0,
+    };
+    loop {
+        let page = log.read(shard, image.chain.head, PAGE).await?;
+        for recorded in &page {
+            image.chain.check(recorded)?;
+            absorb(&mut image, log, definitions, recorded).await?;
+        }
+        if page.len() < PAGE {
+            return Ok(image);
+        }
+    }
+}
+
+async fn absorb(
+    image: &mut Image,
+    log: &dyn Log,
+    definitions: &Definitions,
+    recorded: &Recorded,
+) -> Result<(), LogError> {
+    let fact = match recorded.fact() {
+        Ok(fact) => fact,
+        // One run that cannot be read stops alone. What cannot be attributed to a run stops the shard.
+        Err(error) => {
+            let instance = instance_of(&recorded.stream).ok_or(error.clone())?;
+            image.runs.remove(&instance);
+            image.corrupt.insert(
+                instance,
+                Corrupt {
+                    state: "unread".to_owned(),
+                    event: error.to_string(),
+                },
+            );
+            return Ok(());
+        }
+    };
+    match &fact {
+        Fact::Definition(code, event) => {
+            let definition = image.definitions.remove(code).unwrap_or_default();
+            let definition: WorkflowDefinition = definition
+                .evolve(event)
+                .map_err(|corrupt| LogError::Corrupt(format!("definition {code}: {corrupt}")))?;
+            image.definitions.insert(*code, definition);
+        }
+        Fact::Workflow(instance, workflow_instance::Event::Submitted(submission)) => {
+            image.instances = image.instances.max(instance.number());
+            let version = definitions.version(log, submission.definition, submission.version);
+            match version.await {
+                Ok(workflow) => {
+                    image.runs.insert(*instance, Run::new(*instance, workflow));
+                    fold(image, *instance, &fact, recorded.sequence);
+                }
+                // A definition that this program cannot read stops its own runs, not the whole shard.
+                Err(LogError::Corrupt(event)) => {
+                    let state = format!("run {instance}");
+                    image.corrupt.insert(*instance, Corrupt { state, event });
+                }
+                Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => {
+                    return Err(error);
+                }
+            }
+        }
+        Fact::Workflow(instance, _) => fold(image, *instance, &fact, recorded.sequence),
+        Fact::Task(task, _) => fold(image, task.instance, &fact, recorded.sequence),
+        Fact::Trigger(..) => {}
+    }
+    Ok(())
+}
+
+/// Folds one fact into its run. A run that is not there has ended before: what came later is of no
+/// consequence for what is to be done next.
+fn fold(image: &mut Image, instance: InstanceId, fact: &Fact, sequence: u64) {
+    let Some(run) = image.runs.get_mut(&instance) else {
+        return;
+    };
+    match run.evolve(fact, sequence) {
+        Ok(()) if run.has_ended() => {
+            image.runs.remove(&instance);
+        }
+        Ok(()) => {}
+        Err(corrupt) => {
+            tracing::error!(%instance, %corrupt, "a run's events cannot be folded; it stands still, others go on");
+            image.runs.remove(&instance);
+            image.corrupt.insert(instance, corrupt);
+        }
+    }
+}
+
+fn instance_of(stream: &StreamId) -> Option<InstanceId> {
+    match stream.kind {
+        AggregateType::WorkflowInstance => stream.id.parse().ok().map(InstanceId),
+        AggregateType::TaskInstance => stream.id.split('/').next()?.parse().ok().map(InstanceId),
+        AggregateType::WorkflowDefinition | AggregateType::Trigger => None,
+    }
+}
+
+/// Folds one run; nothing when there is none of this id.
+pub async fn run(
+    log: &dyn Log,
+    definitions: &Definitions,
+    instance: InstanceId,
+) -> Result<Option<Run>, LogError> {
+    let events = log.read_instance(instance, 0).await?;
+    let mut run: Option<Run> = None;
+    for recorded in &events {
+        let fact = recorded.fact()?;
+        if let Fact::Workflow(_, workflow_instance::Event::Submitted(submission)) = &fact {
+            let workflow = definitions
+                .version(log, submission.definition, submission.version)
+                .await?;
+            run = Some(Run::new(instance, workflow));
+        }
+        let Some(run) = &mut run else {
+            return Err(LogError::Corrupt(format!(
+                "the events of run {instance} do not begin with its submission"
+            )));
+        };
+        run.evolve(&fact, recorded.sequence)
+            .map_err(|corrupt| LogError::Corrupt(corrupt.to_string()))?;
+    }
+    Ok(run)
+}

@@ -1,0 +1,43 @@
+-- The log: the only truth. Nothing in these tables is ever updated, except shards, which says where each shard is and whose.
+
+-- One row: what was fixed when the log was created.
+CREATE TABLE log (
+    id     integer PRIMARY KEY CHECK (id = 1),
+    shards integer NOT NULL CHECK (shards BETWEEN 1 AND 1000)
+);
+
+-- Updated with every commit: room on the page keeps those updates out of the index.
+CREATE TABLE shards (
+    shard            integer PRIMARY KEY,
+    head             bigint NOT NULL DEFAULT 0,
+    hash             bytea  NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- of the event at head: what comes next must continue it
+    epoch            bigint NOT NULL DEFAULT 0,
+    owner            text   NOT NULL DEFAULT '',
+    lease_expires_at bigint NOT NULL DEFAULT 0 -- microseconds since 1970, by this database's clock
+) WITH (fillfactor = 20);
+
+-- Text, not json: the payload comes back byte for byte as it was hashed, and is faster to write.
+CREATE TABLE events (
+    shard          integer NOT NULL,
+    seq            bigint  NOT NULL,
+    aggregate_type text    COLLATE "C" NOT NULL,
+    aggregate_id   text    COLLATE "C" NOT NULL,
+    sequence       bigint  NOT NULL,
+    event_type     text    NOT NULL,
+    event_version  integer NOT NULL,
+    payload        text    NOT NULL, -- JSON text, or {"$blob":"<digest>"}
+    metadata       text    NOT NULL, -- JSON text
+    recorded_at    bigint  NOT NULL, -- microseconds since 1970, by the writer's clock
+    hash           bytea   NOT NULL,
+    PRIMARY KEY (shard, seq),
+    UNIQUE (aggregate_type, aggregate_id, sequence)
+);
+
+-- Which streams a shard has, without reading all their events.
+CREATE INDEX events_streams ON events (shard, aggregate_type, aggregate_id) WHERE sequence = 1;
+
+-- Payloads that are too large to sit between the others.
+CREATE TABLE blobs (
+    digest text COLLATE "C" PRIMARY KEY, -- BLAKE3 of the body, hexadecimal
+    body   text NOT NULL
+);

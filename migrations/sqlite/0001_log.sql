@@ -1,0 +1,41 @@
+-- The log: the only truth. Nothing in these tables is ever updated, except shards, which says where each shard is and whose.
+
+-- One row: what was fixed when the log was created.
+CREATE TABLE log (
+    id     INTEGER PRIMARY KEY CHECK (id = 1),
+    shards INTEGER NOT NULL CHECK (shards BETWEEN 1 AND 1000)
+) STRICT;
+
+CREATE TABLE shards (
+    shard            INTEGER PRIMARY KEY,
+    head             INTEGER NOT NULL DEFAULT 0,
+    hash             BLOB    NOT NULL DEFAULT (zeroblob(32)), -- of the event at head: what comes next must continue it
+    epoch            INTEGER NOT NULL DEFAULT 0,
+    owner            TEXT    NOT NULL DEFAULT '',
+    lease_expires_at INTEGER NOT NULL DEFAULT 0 -- microseconds since 1970, by this database's clock
+) STRICT;
+
+CREATE TABLE events (
+    shard          INTEGER NOT NULL,
+    seq            INTEGER NOT NULL,
+    aggregate_type TEXT    NOT NULL,
+    aggregate_id   TEXT    NOT NULL,
+    sequence       INTEGER NOT NULL,
+    event_type     TEXT    NOT NULL,
+    event_version  INTEGER NOT NULL,
+    payload        TEXT    NOT NULL, -- JSON text, or {"$blob":"<digest>"}
+    metadata       TEXT    NOT NULL, -- JSON text
+    recorded_at    INTEGER NOT NULL, -- microseconds since 1970, by the writer's clock
+    hash           BLOB    NOT NULL,
+    PRIMARY KEY (shard, seq),
+    UNIQUE (aggregate_type, aggregate_id, sequence)
+) STRICT;
+
+-- Which streams a shard has, without reading all their events.
+CREATE INDEX events_streams ON events (shard, aggregate_type, aggregate_id) WHERE sequence = 1;
+
+-- Payloads that are too large to sit between the others.
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY, -- BLAKE3 of the body, hexadecimal
+    body   TEXT NOT NULL
+) STRICT;

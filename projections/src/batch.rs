@@ -1,0 +1,307 @@
+//! One transaction: events of some shards folded into the tables, and the checkpoints moved with them.
+
+use std::collections::HashSet;
+
+use domain::{
+    DefinitionCode, Fact, ShardId, StreamId, Timestamp, workflow_definition, workflow_instance,
+};
+use store::{Hash, Log, Recorded};
+
+use crate::checkpoints;
+use crate::database::Database;
+use crate::table::{Event, Patches, Table};
+use crate::{Error, workflow_definitions};
+
+/// An event that has been understood.
+pub(crate) struct Understood {
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) fact: Fact,
+    /// The event's hash: it tells this log from another one.
+    pub(crate) hash: Hash,
+}
+
+impl Understood {
+    pub(crate) fn new(event: &Recorded) -> Result<Self, Error> {
+        Ok(Self {
+            seq: event.seq,
+            at: event.recorded_at,
+            fact: event.fact()?,
+            hash: event.hash,
+        })
+    }
+}
+
+/// Events of one shard for the projections that are all at the same place.
+pub(crate) struct Advance {
+    pub(crate) shard: ShardId,
+    pub(crate) tables: Vec<&'static Table>,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// The hash of the event at `to`.
+    pub(crate) mark: Hash,
+    /// Without a gap, after `from`, up to `to`.
+    pub(crate) events: Vec<Understood>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is in the tables.
+    Whole,
+    /// Somebody else has moved a checkpoint: nothing was written.
+    Overtaken,
+}
+
+/// Folds all of it, or nothing. Never drop the future of this call.
+pub(crate) async fn write(
+    database: &Database,
+    advances: &[Advance],
+    extra: &[Understood],
+) -> Result<Written, Error> {
+    // Folding first keeps the transaction short.
+    let patches = fold(advances, extra);
+    let mut tx = database.begin().await?;
+    // The checkpoints first, in one order: their rows are the lock that keeps two writers of a shard apart.
+    for advance in advances {
+        if !checkpoints::advance(database, &mut tx, advance).await? {
+            tx.rollback().await?;
+            return Ok(Written::Overtaken);
+        }
+    }
+    for (table, patches) in patches {
+        tx.upsert(table, &database.qualified(table.name), patches)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(Written::Whole)
+}
+
+fn fold(advances: &[Advance], extra: &[Understood]) -> Vec<(&'static Table, Patches)> {
+    let fold = |table: &'static Table| {
+        let mut patches = Patches::new(table);
+        if table.name == workflow_definitions::TABLE.name {
+            fold_into(&mut patches, table, extra);
+        }
+        let concerned = advances
+            .iter()
+            .filter(|advance| advance.tables.iter().any(|each| each.name == table.name));
+        for advance in concerned {
+            fold_into(&mut patches, table, &advance.events);
+        }
+        (table, patches)
+    };
+    crate::TABLES.into_iter().map(fold).collect()
+}
+
+/// Folds events into the patches of one table.
+pub(crate) fn fold_into(patches: &mut Patches, table: &Table, events: &[Understood]) {
+    for Understood { seq, at, fact, .. } in events {
+        let event = Event {
+            seq: *seq,
+            at: *at,
+            fact,
+        };
+        (table.fold)(&event, patches);
+    }
+}
+
+/// Definitions that are known to be in the table. A definition lives in another shard than the runs of it;
+/// whoever sees a run shall see its definition too, so it is fetched when the run is folded.
+#[derive(Default)]
+pub(crate) struct Definitions {
+    known: HashSet<(DefinitionCode, u32)>,
+}
+
+/// Enough for any installation; beyond it, fetching some again is harmless.
+const KNOWN: usize = 100_000;
+
+impl Definitions {
+    /// The definitions that these events speak of and that may not be in the table yet.
+    pub(crate) async fn fetch(
+        &self,
+        log: &dyn Log,
+        events: impl Iterator<Item = &Understood>,
+    ) -> Result<Vec<Understood>, Error> {
+        let mut wanted = HashSet::new();
+        for event in events {
+            if let Fact::Workflow(_, workflow_instance::Event::Submitted(asked)) = &event.fact {
+                wanted.insert((asked.definition, asked.version));
+            }
+        }
+        let mut fetched = Vec::new();
+        for (code, version) in wanted.difference(&self.known) {
+            let stream = StreamId {
+                kind: domain::AggregateType::WorkflowDefinition,
+                id: code.to_string(),
+            };
+            // A log without it is not one that engines write; its runs are shown by their codes.
+            if let Some(event) = log
+                .read_stream(&stream, u64::from(version.saturating_sub(1)))
+                .await?
+                .first()
+            {
+                fetched.push(Understood::new(event)?);
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// The table is another one now.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// These are in the table now.
+    pub(crate) fn remember(&mut self, fetched: &[Understood]) {
+        if self.known.len() > KNOWN {
+            self.known.clear();
+        }
+        for event in fetched {
+            if let Fact::Definition(code, workflow_definition::Event::Defined { version, .. }) =
+                &event.fact
+            {
+                self.known.insert((*code, *version));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::InstanceId;
+    use domain::workflow_instance::{Event, WorkflowState};
+    use store::{Chain, Hash};
+
+    use super::*;
+    use crate::checkpoints::Places;
+    use crate::database::Cell;
+    use crate::table::Kind;
+    use crate::{TABLES, workflow_instances};
+
+    const HERE: ShardId = ShardId(0);
+    const THERE: ShardId = ShardId(1);
+
+    /// Read tables in which nothing has been folded, on each of the databases.
+    async fn databases() -> Vec<(Database, tempfile::TempDir)> {
+        let mut databases = Vec::new();
+        for postgres in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let log = if postgres {
+                let address = ::tests::postgres::Cluster::shared().create_database();
+                store::Database::parse(&address).unwrap()
+            } else {
+                store::Database::file(folder.path().join("log.db"))
+            };
+            let database = Database::open(&log).await.unwrap();
+            checkpoints::create(&database).await.unwrap();
+            let mut tx = database.begin().await.unwrap();
+            for table in TABLES {
+                checkpoints::begin(&database, &mut tx, table.name, table.version, 2)
+                    .await
+                    .unwrap();
+            }
+            tx.commit().await.unwrap();
+            databases.push((database, folder));
+        }
+        databases
+    }
+
+    /// An advance by one event, which sets the state of the first run of its shard.
+    fn advance(shard: ShardId, from: u64, state: WorkflowState) -> Advance {
+        let mut chain = Chain {
+            head: from,
+            hash: Hash([0; 32]),
+        };
+        let fact = Fact::Workflow(
+            InstanceId::new(1, shard),
+            Event::Finished {
+                state,
+                reason: String::new(),
+            },
+        );
+        let event = chain.record(shard, &fact, from + 1, "{}", Timestamp(1));
+        Advance {
+            shard,
+            tables: TABLES.to_vec(),
+            from,
+            to: event.seq,
+            mark: event.hash,
+            events: vec![Understood::new(&event).unwrap()],
+        }
+    }
+
+    /// The states of all runs and the checkpoints of both shards.
+    async fn look(database: &Database) -> (Vec<i64>, Vec<Places>) {
+        let table = database.qualified(workflow_instances::TABLE.name);
+        let sql = format!("SELECT state FROM {table} ORDER BY id");
+        let rows = database.rows(&sql, &[], &[Kind::Int]).await.unwrap();
+        let places = checkpoints::load(database).await.unwrap();
+        (
+            rows.into_iter().flatten().filter_map(Cell::int).collect(),
+            places.into_values().collect(),
+        )
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_second_writes_nothing() {
+        for (database, _folder) in databases().await {
+            let first = [advance(HERE, 0, WorkflowState::Success)];
+            let second = [advance(HERE, 0, WorkflowState::Failure)];
+            let written = write(&database, &first, &[]).await.unwrap();
+            assert_eq!(written, Written::Whole);
+            let before = look(&database).await;
+            assert_eq!(before, (vec![7], vec![[1; 3], [0; 3]]));
+            for _ in 0..2 {
+                let written = write(&database, &second, &[]).await.unwrap();
+                assert_eq!(written, Written::Overtaken);
+                assert_eq!(look(&database).await, before);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_shard_that_was_overtaken_undoes_the_whole_batch() {
+        for (database, _folder) in databases().await {
+            let batch = [
+                advance(HERE, 0, WorkflowState::Success),
+                advance(THERE, 5, WorkflowState::Success),
+            ];
+            let written = write(&database, &batch, &[]).await.unwrap();
+            assert_eq!(written, Written::Overtaken);
+            assert_eq!(look(&database).await, (vec![], vec![[0; 3], [0; 3]]));
+        }
+    }
+
+    #[tokio::test]
+    async fn projections_at_different_places_do_not_move_together() {
+        for (database, _folder) in databases().await {
+            let mut alone = advance(HERE, 0, WorkflowState::Success);
+            alone.tables = vec![TABLES[0]];
+            let written = write(&database, &[alone], &[]).await.unwrap();
+            assert_eq!(written, Written::Whole);
+            let together = [advance(HERE, 0, WorkflowState::Success)];
+            let written = write(&database, &together, &[]).await.unwrap();
+            assert_eq!(written, Written::Overtaken);
+            assert_eq!(look(&database).await, (vec![], vec![[1, 0, 0], [0; 3]]));
+        }
+    }
+
+    #[tokio::test]
+    async fn another_version_of_a_table_is_not_touched() {
+        for (database, _folder) in databases().await {
+            let mut tx = database.begin().await.unwrap();
+            let sql = format!(
+                "UPDATE {} SET version = 99 WHERE projection = 'task_instances'",
+                database.qualified("checkpoints")
+            );
+            tx.execute(&sql, &[]).await.unwrap();
+            tx.commit().await.unwrap();
+            let batch = [advance(HERE, 0, WorkflowState::Success)];
+            let written = write(&database, &batch, &[]).await.unwrap();
+            assert_eq!(written, Written::Overtaken);
+            let error = checkpoints::load(&database).await.unwrap_err();
+            assert!(matches!(error, Error::Unusable(_)), "{error}");
+        }
+    }
+}

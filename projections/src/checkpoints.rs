@@ -1,0 +1,213 @@
+//! How far each projection is in each shard, and which version of its table there is. A checkpoint moves
+//! from where its mover believes it to be, or not at all: so two movers cannot count an event twice.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use domain::ShardId;
+
+use crate::batch::Advance;
+use crate::database::{Cell, Database, Tx};
+use crate::table::{Kind, Table};
+use crate::{Error, TABLES};
+
+/// Checkpoints of one shard, in the order of [`TABLES`].
+pub(crate) type Places = [u64; TABLES.len()];
+
+/// Creates what is missing, and drops and creates the tables of other versions.
+pub(crate) async fn create(database: &Database) -> Result<(), Error> {
+    let mut tx = database.begin().await?;
+    tx.prepare_place().await?;
+    let (int, text) = (
+        database.type_name(Kind::Int),
+        database.type_name(Kind::Text),
+    );
+    let options = database.table_options();
+    // `building` numbers the tables that rebuilds make.
+    let projections = format!(
+        "CREATE TABLE IF NOT EXISTS {} (name {text} PRIMARY KEY, version {int} NOT NULL, building {int} NOT NULL){options}",
+        database.qualified("projections"),
+    );
+    let checkpoints = format!(
+        "CREATE TABLE IF NOT EXISTS {} (projection {text} NOT NULL, shard {int} NOT NULL, version {int} NOT NULL, \
+         seq {int} NOT NULL, mark {text} NOT NULL, PRIMARY KEY (projection, shard)){options}",
+        database.qualified("checkpoints"),
+    );
+    tx.execute(&projections, &[]).await?;
+    tx.execute(&checkpoints, &[]).await?;
+    for table in TABLES {
+        create_table(database, &mut tx, table).await?;
+    }
+    tx.commit().await
+}
+
+async fn create_table(database: &Database, tx: &mut Tx, table: &Table) -> Result<(), Error> {
+    let projections = database.qualified("projections");
+    let name = [Cell::Text(table.name.to_owned())];
+    let sql = format!("SELECT version FROM {projections} WHERE name = $1");
+    let stored = tx.rows(&sql, &name, &[Kind::Int]).await?;
+    if stored == [[Cell::Int(table.version)]] && tx.has(table.name).await? {
+        return Ok(());
+    }
+    if !stored.is_empty() {
+        tracing::info!(
+            projection = table.name,
+            version = table.version,
+            "is built anew from the log"
+        );
+    }
+    tx.hold_runners().await?;
+    let drop = format!("DROP TABLE IF EXISTS {}", database.qualified(table.name));
+    tx.execute(&drop, &[]).await?;
+    forget(database, tx, table.name).await?;
+    for statement in table.create(database, table.name) {
+        tx.execute(&statement, &[]).await?;
+    }
+    let sql = format!(
+        "INSERT INTO {projections} (name, version, building) VALUES ($1, $2, 1) \
+         ON CONFLICT (name) DO UPDATE SET version = excluded.version"
+    );
+    let [name] = name;
+    tx.execute(&sql, &[name, Cell::Int(table.version)]).await?;
+    Ok(())
+}
+
+/// Removes the checkpoints of a projection.
+pub(crate) async fn forget(
+    database: &Database,
+    tx: &mut Tx,
+    projection: &str,
+) -> Result<(), Error> {
+    let checkpoints = database.qualified("checkpoints");
+    let sql = format!("DELETE FROM {checkpoints} WHERE projection = $1");
+    tx.execute(&sql, &[Cell::Text(projection.to_owned())])
+        .await?;
+    Ok(())
+}
+
+/// Makes sure that a projection has a checkpoint in each of these shards; a new one stands at zero.
+pub(crate) async fn begin(
+    database: &Database,
+    tx: &mut Tx,
+    projection: &str,
+    version: i64,
+    shards: u16,
+) -> Result<(), Error> {
+    let checkpoints = database.qualified("checkpoints");
+    let mut sql =
+        format!("INSERT INTO {checkpoints} (projection, shard, version, seq, mark) VALUES ");
+    for shard in 0..shards {
+        let comma = if shard == 0 { "" } else { ", " };
+        // Writing to a string does not fail.
+        let _ = write!(sql, "{comma}($1, {shard}, {version}, 0, '')");
+    }
+    sql.push_str(" ON CONFLICT DO NOTHING");
+    tx.execute(&sql, &[Cell::Text(projection.to_owned())])
+        .await?;
+    Ok(())
+}
+
+const COLUMNS: [Kind; 4] = [Kind::Text, Kind::Int, Kind::Int, Kind::Int];
+
+/// Every checkpoint of every projection. A projection whose table is of another version by now has been
+/// taken over by another program: then this one must not touch it.
+pub(crate) async fn load(database: &Database) -> Result<BTreeMap<ShardId, Places>, Error> {
+    let checkpoints = database.qualified("checkpoints");
+    let sql = format!("SELECT projection, shard, version, seq FROM {checkpoints}");
+    let mut places = BTreeMap::<ShardId, Places>::new();
+    for row in database.rows(&sql, &[], &COLUMNS).await? {
+        let [
+            Cell::Text(name),
+            Cell::Int(shard),
+            Cell::Int(version),
+            Cell::Int(seq),
+        ] = &row[..]
+        else {
+            return Err(Error::Corrupt(format!("the checkpoint {row:?} is not one")));
+        };
+        let Some(index) = TABLES.iter().position(|table| table.name == name) else {
+            continue;
+        };
+        if *version != TABLES[index].version {
+            return Err(Error::Unusable(format!(
+                "the projection {name} is of version {version} now, and this program makes version {}",
+                TABLES[index].version
+            )));
+        }
+        places.entry(ShardId(*shard as u16)).or_default()[index] = *seq as u64;
+    }
+    Ok(places)
+}
+
+/// The checkpoints of one projection, of whatever name.
+pub(crate) async fn load_one(
+    database: &Database,
+    tx: &mut Tx,
+    projection: &str,
+) -> Result<BTreeMap<ShardId, u64>, Error> {
+    let checkpoints = database.qualified("checkpoints");
+    let sql = format!("SELECT shard, seq FROM {checkpoints} WHERE projection = $1");
+    let name = [Cell::Text(projection.to_owned())];
+    let rows = tx.rows(&sql, &name, &[Kind::Int, Kind::Int]).await?;
+    let place = |row: Vec<Cell>| match row[..] {
+        [Cell::Int(shard), Cell::Int(seq)] => Ok((ShardId(shard as u16), seq as u64)),
+        _ => Err(Error::Corrupt(format!("the checkpoint {row:?} is not one"))),
+    };
+    rows.into_iter().map(place).collect()
+}
+
+/// Moves the checkpoints of these projections in one shard. Answers false, and may have moved some of
+/// them, when one is not where it is believed to be: then the transaction must not be committed.
+pub(crate) async fn advance(
+    database: &Database,
+    tx: &mut Tx,
+    advance: &Advance,
+) -> Result<bool, Error> {
+    let these = advance.tables.iter().map(|table| {
+        format!(
+            "(projection = '{}' AND version = {})",
+            table.name, table.version
+        )
+    });
+    let sql = format!(
+        "UPDATE {} SET seq = $1, mark = $2 WHERE shard = $3 AND seq = $4 AND ({})",
+        database.qualified("checkpoints"),
+        these.collect::<Vec<_>>().join(" OR ")
+    );
+    let arguments = [
+        Cell::Int(advance.to as i64),
+        Cell::Text(advance.mark.to_string()),
+        Cell::Int(i64::from(advance.shard.0)),
+        Cell::Int(advance.from as i64),
+    ];
+    Ok(tx.execute(&sql, &arguments).await? == advance.tables.len() as u64)
+}
+
+/// The events at which projections are, and their hashes.
+pub(crate) async fn marks(database: &Database) -> Result<Vec<(ShardId, u64, String)>, Error> {
+    let checkpoints = database.qualified("checkpoints");
+    let sql = format!("SELECT DISTINCT shard, seq, mark FROM {checkpoints} WHERE seq > 0");
+    let kinds = [Kind::Int, Kind::Int, Kind::Text];
+    let rows = database.rows(&sql, &[], &kinds).await?;
+    let mark = |row: Vec<Cell>| match &row[..] {
+        [Cell::Int(shard), Cell::Int(seq), Cell::Text(mark)] => {
+            Ok((ShardId(*shard as u16), *seq as u64, mark.clone()))
+        }
+        _ => Err(Error::Corrupt(format!("the checkpoint {row:?} is not one"))),
+    };
+    rows.into_iter().map(mark).collect()
+}
+
+/// Empties all tables: everything comes back from the log.
+pub(crate) async fn reset(database: &Database) -> Result<(), Error> {
+    let mut tx = database.begin().await?;
+    tx.hold_runners().await?;
+    let checkpoints = database.qualified("checkpoints");
+    let sql = format!("UPDATE {checkpoints} SET seq = 0, mark = ''");
+    tx.execute(&sql, &[]).await?;
+    for table in TABLES {
+        let sql = format!("DELETE FROM {}", database.qualified(table.name));
+        tx.execute(&sql, &[]).await?;
+    }
+    tx.commit().await
+}

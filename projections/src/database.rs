@@ -1,0 +1,385 @@
+//! Where the read tables live, and everything in which the two databases differ. Rows leave this room as
+//! [`Cell`]s; what they mean is the tables' business.
+//!
+//! On PostgreSQL the tables are in the log's database, in a schema of their own. On SQLite they are in a
+//! file beside the log's, so that the log's one writer is never blocked by them; there a commit does not
+//! wait for the disk, because a crash that takes the last transactions takes this process too.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite, Transaction};
+
+use crate::Error;
+use crate::table::{Kind, Patches, Table};
+
+/// The schema on PostgreSQL.
+const SCHEMA: &str = "tidemill_read";
+/// How long anybody waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// Connections for readers.
+const READERS: u32 = 8;
+/// Connections for the runner and for one rebuild beside it.
+const WRITERS: u32 = 2;
+
+/// One value of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Null,
+    Int(i64),
+    Text(String),
+}
+
+/// Connections for reading and for writing.
+#[derive(Clone, Debug)]
+pub(crate) enum Database {
+    Sqlite {
+        readers: SqlitePool,
+        writers: SqlitePool,
+    },
+    Postgres {
+        readers: PgPool,
+        writers: PgPool,
+    },
+}
+
+/// A transaction that is undone unless it is committed.
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Database {
+    /// Connects, and makes sure that there is a schema or a file.
+    pub(crate) async fn open(log: &store::Database) -> Result<Self, Error> {
+        match log {
+            store::Database::Sqlite(path) => {
+                let options = store::sql::sqlite_options(&beside(path))
+                    .synchronous(SqliteSynchronous::Normal);
+                let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE);
+                Ok(Self::Sqlite {
+                    // One writer at a time is SQLite's own rule; a second connection would only wait for it.
+                    writers: pool()
+                        .max_connections(1)
+                        .connect_with(options.clone())
+                        .await?,
+                    readers: pool().max_connections(READERS).connect_lazy_with(options),
+                })
+            }
+            store::Database::Postgres(options) => {
+                let pool = || PgPoolOptions::new().acquire_timeout(ACQUIRE);
+                let writers = pool()
+                    .max_connections(WRITERS)
+                    .connect_with(options.as_ref().clone())
+                    .await?;
+                let readers = pool()
+                    .max_connections(READERS)
+                    .connect_lazy_with(options.as_ref().clone());
+                Ok(Self::Postgres { readers, writers })
+            }
+        }
+    }
+
+    /// Begins a transaction that writes. Never drop the future of this call: sqlx may forget that the
+    /// transaction was begun.
+    ///
+    /// On a server its commit waits for the disk: this process lives on when the server crashes, has told
+    /// readers how far the tables are, and must not find them behind that again.
+    ///
+    /// A process that is suspended, or whose machine is gone, in the middle of one holds the rows that the
+    /// next process must move. The server is told to end such a transaction by itself.
+    pub(crate) async fn begin(&self) -> Result<Tx, Error> {
+        Ok(match self {
+            Self::Sqlite { writers, .. } => {
+                Tx::Sqlite(writers.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Self::Postgres { writers, .. } => Tx::Postgres(
+                writers
+                    .begin_with(
+                        "BEGIN; SET LOCAL synchronous_commit = on; \
+                         SET LOCAL idle_in_transaction_session_timeout = '5s'",
+                    )
+                    .await?,
+            ),
+        })
+    }
+
+    /// Rows of one statement, on a connection for readers.
+    pub(crate) async fn rows(
+        &self,
+        sql: &str,
+        arguments: &[Cell],
+        kinds: &[Kind],
+    ) -> Result<Vec<Vec<Cell>>, Error> {
+        match self {
+            Self::Sqlite { readers, .. } => {
+                let rows = sqlite_query(sql, arguments).fetch_all(readers).await?;
+                rows.iter().map(|row| sqlite_cells(row, kinds)).collect()
+            }
+            Self::Postgres { readers, .. } => {
+                let rows = postgres_query(sql, arguments).fetch_all(readers).await?;
+                rows.iter().map(|row| postgres_cells(row, kinds)).collect()
+            }
+        }
+    }
+
+    /// The name of a table as statements must write it.
+    pub(crate) fn qualified(&self, table: &str) -> String {
+        match self {
+            Self::Sqlite { .. } => table.to_owned(),
+            Self::Postgres { .. } => format!("{SCHEMA}.{table}"),
+        }
+    }
+
+    /// The name of a column's type.
+    pub(crate) fn type_name(&self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Sqlite { .. }, Kind::Int) => "INTEGER",
+            (Self::Postgres { .. }, Kind::Int) => "BIGINT",
+            (_, Kind::Text) => "TEXT",
+        }
+    }
+
+    /// What ends a `CREATE TABLE`.
+    pub(crate) fn table_options(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => " STRICT, WITHOUT ROWID",
+            // Room for new versions of a row on its own page: most updates then touch no index.
+            Self::Postgres { .. } => " WITH (fillfactor = 70)",
+        }
+    }
+}
+
+impl Tx {
+    /// Creates the place for the tables, and keeps others from doing the same until the commit.
+    pub(crate) async fn prepare_place(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(_) => {
+                // "IF NOT EXISTS" alone fails when two processes create at the same moment.
+                self.execute("SELECT pg_advisory_xact_lock(7236129012)", &[])
+                    .await?;
+                self.execute("CREATE SCHEMA IF NOT EXISTS tidemill_read", &[])
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps every runner from moving a checkpoint until the commit. Runners touch the checkpoints before
+    /// anything else, so whoever asks for this first of all never waits in a circle with them.
+    pub(crate) async fn hold_runners(&mut self) -> Result<(), Error> {
+        match self {
+            // A SQLite file has one writer at a time anyway.
+            Self::Sqlite(_) => {}
+            Self::Postgres(_) => {
+                let sql = "LOCK TABLE tidemill_read.checkpoints IN SHARE ROW EXCLUSIVE MODE";
+                self.execute(sql, &[]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a table of this (unqualified) name.
+    pub(crate) async fn has(&mut self, table: &str) -> Result<bool, Error> {
+        let sql = match self {
+            Self::Sqlite(_) => "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1",
+            Self::Postgres(_) => {
+                "SELECT 1::bigint FROM pg_tables WHERE schemaname = 'tidemill_read' AND tablename = $1"
+            }
+        };
+        let name = [Cell::Text(table.to_owned())];
+        Ok(!self.rows(sql, &name, &[Kind::Int]).await?.is_empty())
+    }
+
+    /// Carries out one statement and answers how many rows it touched.
+    pub(crate) async fn execute(&mut self, sql: &str, arguments: &[Cell]) -> Result<u64, Error> {
+        Ok(match self {
+            Self::Sqlite(tx) => sqlite_query(sql, arguments)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
+            Self::Postgres(tx) => postgres_query(sql, arguments)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected(),
+        })
+    }
+
+    /// Rows of one statement.
+    pub(crate) async fn rows(
+        &mut self,
+        sql: &str,
+        arguments: &[Cell],
+        kinds: &[Kind],
+    ) -> Result<Vec<Vec<Cell>>, Error> {
+        match self {
+            Self::Sqlite(tx) => {
+                let rows = sqlite_query(sql, arguments).fetch_all(&mut **tx).await?;
+                rows.iter().map(|row| sqlite_cells(row, kinds)).collect()
+            }
+            Self::Postgres(tx) => {
+                let rows = postgres_query(sql, arguments).fetch_all(&mut **tx).await?;
+                rows.iter().map(|row| postgres_cells(row, kinds)).collect()
+            }
+        }
+    }
+
+    /// Writes all patches of one table in one statement. `name` is the qualified name of the table.
+    pub(crate) async fn upsert(
+        &mut self,
+        table: &Table,
+        name: &str,
+        patches: Patches,
+    ) -> Result<(), Error> {
+        if patches.is_empty() {
+            return Ok(());
+        }
+        match self {
+            Self::Sqlite(tx) => {
+                let fields = (0..table.width()).map(|index| format!("value ->> {index}"));
+                let from = format!(
+                    "SELECT {} FROM json_each($1) WHERE true",
+                    fields.collect::<Vec<_>>().join(", ")
+                );
+                let sql = table.upsert(name, &from);
+                sqlx::query(AssertSqlSafe(sql))
+                    .bind(patches.into_json())
+                    .execute(&mut **tx)
+                    .await?;
+            }
+            Self::Postgres(tx) => {
+                let arrays = table.kinds().enumerate().map(|(index, kind)| match kind {
+                    Kind::Int => format!("${}::bigint[]", index + 1),
+                    Kind::Text => format!("${}::text[]", index + 1),
+                });
+                let from = format!(
+                    "SELECT * FROM UNNEST({})",
+                    arrays.collect::<Vec<_>>().join(", ")
+                );
+                let mut query = sqlx::query(AssertSqlSafe(table.upsert(name, &from)));
+                let columns = patches.into_columns(table.width());
+                for (kind, column) in table.kinds().zip(columns) {
+                    query = bind_column(query, kind, column);
+                }
+                query.execute(&mut **tx).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes it all so.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Makes none of it so.
+    pub(crate) async fn rollback(self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+}
+
+/// `X.db` keeps its read tables in `X.read.db`; any other name gets `.read.db` behind it.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".db").unwrap_or(&name);
+    path.with_file_name(format!("{stem}.read.db"))
+}
+
+fn bind_column(
+    query: Query<'_, Postgres, PgArguments>,
+    kind: Kind,
+    column: Vec<Cell>,
+) -> Query<'_, Postgres, PgArguments> {
+    match kind {
+        Kind::Int => query.bind(column.into_iter().map(Cell::int).collect::<Vec<_>>()),
+        Kind::Text => query.bind(column.into_iter().map(Cell::text).collect::<Vec<_>>()),
+    }
+}
+
+impl Cell {
+    /// The number; none when there is none.
+    pub(crate) fn int(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            Self::Null | Self::Text(_) => None,
+        }
+    }
+
+    /// The text; none when there is none.
+    pub(crate) fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Int(_) => None,
+        }
+    }
+}
+
+fn sqlite_query<'a>(sql: &str, arguments: &[Cell]) -> Query<'a, Sqlite, SqliteArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for argument in arguments {
+        query = match argument {
+            Cell::Null => query.bind(None::<i64>),
+            Cell::Int(number) => query.bind(*number),
+            Cell::Text(text) => query.bind(text.clone()),
+        };
+    }
+    query
+}
+
+fn postgres_query<'a>(sql: &str, arguments: &[Cell]) -> Query<'a, Postgres, PgArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for argument in arguments {
+        query = match argument {
+            Cell::Null => query.bind(None::<i64>),
+            Cell::Int(number) => query.bind(*number),
+            Cell::Text(text) => query.bind(text.clone()),
+        };
+    }
+    query
+}
+
+fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
+    let cell = |(index, kind): (usize, &Kind)| {
+        Ok(match kind {
+            Kind::Int => row.try_get::<Option<i64>, _>(index)?.map(Cell::Int),
+            Kind::Text => row.try_get::<Option<String>, _>(index)?.map(Cell::Text),
+        }
+        .unwrap_or(Cell::Null))
+    };
+    kinds.iter().enumerate().map(cell).collect()
+}
+
+fn postgres_cells(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
+    let cell = |(index, kind): (usize, &Kind)| {
+        Ok(match kind {
+            Kind::Int => row.try_get::<Option<i64>, _>(index)?.map(Cell::Int),
+            Kind::Text => row.try_get::<Option<String>, _>(index)?.map(Cell::Text),
+        }
+        .unwrap_or(Cell::Null))
+    };
+    kinds.iter().enumerate().map(cell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_read_tables_lie_beside_the_log() {
+        let of = |path: &str| beside(Path::new(path)).display().to_string();
+        assert_eq!(of("/data/tidemill.db"), "/data/tidemill.read.db");
+        assert_eq!(of("log.sqlite"), "log.sqlite.read.db");
+    }
+}

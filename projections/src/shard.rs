@@ -1,0 +1,289 @@
+//! What the runner knows of one shard: how far its projections are, what was fed and is not folded yet,
+//! and whether it is this process's turn to fold. No database and no clock: times come in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ShardId;
+use store::Recorded;
+use tokio::time::Instant;
+
+use crate::TABLES;
+use crate::batch::{Advance, Understood};
+use crate::checkpoints::Places;
+use crate::table::Table;
+
+/// Events of one shard that may wait in memory; beyond it they are forgotten and read from the log.
+const WAITING: usize = 50_000;
+/// How long a lag must last before it is this process's business, when somebody else has been folding.
+const OTHERS_TURN: Duration = Duration::from_secs(2);
+/// The same, when nobody else has: a feed that has stopped, or a shard that only this process folds.
+const OUR_TURN: Duration = Duration::from_millis(200);
+
+/// One shard, as the runner sees it.
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    /// Where each projection is.
+    places: Places,
+    /// The newest event that is known to be in the log.
+    head: u64,
+    waiting: VecDeque<Arc<[Recorded]>>,
+    waiting_events: usize,
+    /// The checkpoints have been seen once: what changes them now is somebody else.
+    seen: bool,
+    /// Since when there has been a lag in which nothing moved.
+    lagging: Option<Instant>,
+    /// How long such a lag must last.
+    patience: Duration,
+    /// The log is read until there is no lag.
+    catching_up: bool,
+    /// Why nothing more is folded here.
+    pub(crate) stopped: Option<String>,
+}
+
+/// The projections that go next, and how far they may.
+pub(crate) struct Turn {
+    pub(crate) tables: Vec<&'static Table>,
+    pub(crate) from: u64,
+    /// Where they meet the other projections.
+    pub(crate) until: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(id: ShardId) -> Self {
+        Self {
+            id,
+            places: Places::default(),
+            head: 0,
+            waiting: VecDeque::new(),
+            waiting_events: 0,
+            seen: false,
+            lagging: None,
+            // What lags when the process starts is taken up at once.
+            patience: Duration::ZERO,
+            catching_up: false,
+            stopped: None,
+        }
+    }
+
+    /// The events that are in all tables.
+    pub(crate) fn at(&self) -> u64 {
+        self.places.into_iter().min().unwrap_or(0)
+    }
+
+    /// There are events in the log that are not in all tables.
+    pub(crate) fn lags(&self) -> bool {
+        self.stopped.is_none() && self.at() < self.head
+    }
+
+    /// There is something to do now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.stopped.is_none() && (self.catching_up || !self.waiting.is_empty())
+    }
+
+    /// How many events wait in memory.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting_events
+    }
+
+    /// These events have just been appended by this process.
+    pub(crate) fn feed(&mut self, events: Arc<[Recorded]>) {
+        let Some(last) = events.last() else { return };
+        self.head = self.head.max(last.seq);
+        self.patience = OUR_TURN;
+        if self.stopped.is_some() || last.seq <= self.at() {
+            return;
+        }
+        self.waiting_events += events.len();
+        self.waiting.push_back(events);
+        if self.waiting_events > WAITING {
+            self.forget();
+            self.catching_up = true;
+        }
+    }
+
+    /// The log's newest event of this shard.
+    pub(crate) fn see_head(&mut self, head: u64, now: Instant) {
+        self.head = self.head.max(head);
+        if !self.lags() {
+            self.lagging = None;
+            if self.patience.is_zero() {
+                self.patience = OTHERS_TURN;
+            }
+            return;
+        }
+        let since = *self.lagging.get_or_insert(now);
+        if now.duration_since(since) >= self.patience {
+            self.catching_up = true;
+        }
+    }
+
+    /// Where the projections are by the database. When that is not where this process left them,
+    /// somebody else folds this shard.
+    pub(crate) fn see_places(&mut self, places: Places) {
+        if places != self.places {
+            self.moved(places);
+            self.lagging = None;
+            self.catching_up = false;
+            if self.seen {
+                self.patience = OTHERS_TURN;
+            }
+        }
+        self.seen = true;
+    }
+
+    /// The projections that are furthest behind, and the place where the next ones wait for them.
+    pub(crate) fn turn(&self) -> Turn {
+        let from = self.at();
+        let tables = TABLES.into_iter().zip(self.places);
+        Turn {
+            tables: tables
+                .filter(|(_, at)| *at == from)
+                .map(|(table, _)| table)
+                .collect(),
+            from,
+            until: self
+                .places
+                .into_iter()
+                .filter(|at| *at > from)
+                .min()
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Events in memory after `from`, without a gap, at most `limit`; none when the next one is missing.
+    pub(crate) fn fed(&self, from: u64, limit: usize) -> Vec<&Recorded> {
+        let mut next = from + 1;
+        let mut events = Vec::new();
+        for event in self.waiting.iter().flat_map(|batch| batch.iter()) {
+            if event.seq < next {
+                continue;
+            }
+            if event.seq > next || events.len() == limit {
+                break;
+            }
+            events.push(event);
+            next += 1;
+        }
+        events
+    }
+
+    /// This much is in the tables now.
+    pub(crate) fn wrote(&mut self, advance: &Advance) {
+        let mut places = self.places;
+        for (place, table) in places.iter_mut().zip(TABLES) {
+            if advance.tables.iter().any(|each| each.name == table.name) {
+                *place = advance.to;
+            }
+        }
+        self.moved(places);
+        self.lagging = None;
+        self.patience = OUR_TURN;
+        if self.at() >= self.head {
+            self.catching_up = false;
+        }
+    }
+
+    /// There was nothing to read although there should have been.
+    pub(crate) fn is_dry(&mut self) {
+        self.catching_up = false;
+        self.forget();
+    }
+
+    /// Nothing more is folded here.
+    pub(crate) fn stop(&mut self, why: String) {
+        tracing::error!(
+            shard = self.id.0,
+            at = self.at(),
+            "the projections of this shard stop: {why}"
+        );
+        self.stopped = Some(why);
+        self.forget();
+    }
+
+    fn moved(&mut self, places: Places) {
+        self.places = places;
+        let at = self.at();
+        while let Some(first) = self.waiting.front() {
+            if first.last().is_some_and(|last| last.seq > at) {
+                break;
+            }
+            self.waiting_events -= first.len();
+            self.waiting.pop_front();
+        }
+    }
+
+    fn forget(&mut self) {
+        self.waiting.clear();
+        self.waiting_events = 0;
+    }
+}
+
+/// As many events as can be understood, and why not more.
+pub(crate) fn understand<'a>(
+    events: impl IntoIterator<Item = &'a Recorded>,
+) -> (Vec<Understood>, Option<String>) {
+    let mut understood = Vec::new();
+    for event in events {
+        match Understood::new(event) {
+            Ok(event) => understood.push(event),
+            Err(error) => return (understood, Some(error.to_string())),
+        }
+    }
+    (understood, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(places: Places, head: u64, now: Instant) -> Shard {
+        let mut shard = Shard::new(ShardId(0));
+        shard.see_places(places);
+        shard.see_head(head, now);
+        shard
+    }
+
+    #[test]
+    fn the_furthest_behind_go_first_and_stop_where_they_meet_the_others() {
+        let shard = seen([7, 3, 9], 20, Instant::now());
+        let turn = shard.turn();
+        let names: Vec<_> = turn.tables.iter().map(|table| table.name).collect();
+        assert_eq!((names, turn.from, turn.until), (vec![TABLES[1].name], 3, 7));
+        let turn = seen([7, 7, 7], 20, Instant::now()).turn();
+        assert_eq!((turn.tables.len(), turn.from, turn.until), (3, 7, u64::MAX));
+    }
+
+    #[test]
+    fn what_lags_at_the_start_is_taken_up_at_once() {
+        assert!(seen([5; 3], 6, Instant::now()).is_due());
+        assert!(!seen([6; 3], 6, Instant::now()).is_due());
+    }
+
+    #[test]
+    fn a_shard_that_somebody_else_folds_is_left_to_them_until_they_stand_still() {
+        let start = Instant::now();
+        let mut shard = seen([6; 3], 6, start);
+        shard.see_head(7, start);
+        shard.see_places([7; 3]);
+        shard.see_head(9, start);
+        assert!(!shard.is_due());
+        // They move: their two seconds begin again.
+        let later = start + OTHERS_TURN / 2;
+        shard.see_places([8; 3]);
+        shard.see_head(9, later);
+        shard.see_head(9, start + OTHERS_TURN);
+        assert!(!shard.is_due());
+        shard.see_head(9, later + OTHERS_TURN);
+        assert!(shard.is_due());
+    }
+
+    #[test]
+    fn a_stopped_shard_is_never_due() {
+        let mut shard = seen([5; 3], 6, Instant::now());
+        shard.stop("an event".to_owned());
+        shard.see_head(60, Instant::now() + OTHERS_TURN);
+        assert!(!shard.is_due() && !shard.lags());
+    }
+}

@@ -1,0 +1,89 @@
+//! The read tables against the log, on both databases.
+#![allow(clippy::unwrap_used)]
+
+mod exactly_once;
+mod model;
+mod reading;
+mod rebuild;
+mod world;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use store::{Log, OpenOptions, SqlLog};
+
+use world::{Dice, LONG, World, places};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_tables_show_what_the_domain_folds(seed: u64) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(play_and_compare(seed));
+    }
+}
+
+async fn play_and_compare(seed: u64) {
+    for place in places() {
+        let mut world = World::new().await;
+        let mut dice = Dice(seed);
+        let projections = place.open().await;
+        let (feed, runner) = projections.spawn(Arc::clone(&world.log) as Arc<dyn Log>);
+        for _ in 0..15 {
+            let most = 1 + dice.below(300);
+            for batch in world.play(&mut dice, most).await {
+                let _ = feed.try_send(batch);
+            }
+        }
+        let reader = projections.reader();
+        world.settle(&reader).await;
+        let expected = model::expected(&world.events().await);
+        assert_eq!(expected.instances.len(), 15);
+        assert_eq!(model::shown(&reader).await, expected);
+        runner.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_live_beside_the_log_that_they_show() {
+    for place in places() {
+        let mut world = World::new().await;
+        world.play(&mut Dice(3), 200).await;
+        let log = SqlLog::open(
+            &place.database,
+            OpenOptions {
+                migrate: true,
+                shards: world::SHARDS,
+            },
+        );
+        let log: Arc<dyn Log> = Arc::new(log.await.unwrap());
+        let leases = log.acquire("engine", 100, 60_000).await.unwrap();
+        let projections = place.open().await;
+        let (_feed, runner) = projections.spawn(Arc::clone(&log));
+        for lease in leases {
+            let events = world.log.read(lease.shard, 0, usize::MAX).await.unwrap();
+            if let Some(last) = events.last().map(|last| last.seq) {
+                let (shard, epoch, after) = (lease.shard, lease.epoch, store::Chain::start());
+                log.append(store::Append {
+                    shard,
+                    epoch,
+                    after,
+                    events,
+                })
+                .await
+                .unwrap();
+                assert!(
+                    projections
+                        .reader()
+                        .wait_for(shard, last, LONG)
+                        .await
+                        .unwrap()
+                );
+            }
+        }
+        let expected = model::expected(&world.events().await);
+        assert_eq!(model::shown(&projections.reader()).await, expected);
+        runner.stop().await;
+    }
+}

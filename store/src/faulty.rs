@@ -1,0 +1,170 @@
+//! A log that fails on purpose: in tests, the two ways in which a database lets its caller down.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use async_trait::async_trait;
+use domain::{AggregateType, InstanceId, ShardId, StreamId};
+
+use crate::log::{Append, AppendError, Lease, Log, LogError, Recorded, ShardInfo};
+
+/// Wraps a log and fails by script. Without a script it only counts. Deterministic: what fails depends
+/// on the number of the append and on nothing else.
+pub struct FaultyLog<L> {
+    inner: L,
+    away: AtomicBool,
+    fail_every: AtomicU64,
+    commit_then_fail_every: AtomicU64,
+    appends: AtomicU64,
+    refused: AtomicU64,
+    hidden: AtomicU64,
+}
+
+impl<L: Log> FaultyLog<L> {
+    /// A log that does not fail yet.
+    pub const fn new(inner: L) -> Self {
+        Self {
+            inner,
+            away: AtomicBool::new(false),
+            fail_every: AtomicU64::new(0),
+            commit_then_fail_every: AtomicU64::new(0),
+            appends: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            hidden: AtomicU64::new(0),
+        }
+    }
+
+    /// Every `n`th append is answered [`AppendError::Unavailable`] and not written; 0 ends this.
+    pub fn fail_every(&self, n: u64) {
+        self.fail_every.store(n, SeqCst);
+    }
+
+    /// Every `n`th append is written and then answered [`AppendError::Unavailable`]; 0 ends this.
+    pub fn commit_then_fail_every(&self, n: u64) {
+        self.commit_then_fail_every.store(n, SeqCst);
+    }
+
+    /// From now on everything is answered "unavailable", reads and leases too, and nothing is written.
+    pub fn go_away(&self, away: bool) {
+        self.away.store(away, SeqCst);
+    }
+
+    /// Appends asked for.
+    pub fn appends(&self) -> u64 {
+        self.appends.load(SeqCst)
+    }
+
+    /// Appends that were not written, by script.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(SeqCst)
+    }
+
+    /// Appends that were written although the answer was an error, by script.
+    pub fn hidden(&self) -> u64 {
+        self.hidden.load(SeqCst)
+    }
+
+    /// The log that does the work.
+    pub const fn inner(&self) -> &L {
+        &self.inner
+    }
+
+    fn reach(&self) -> Result<&L, LogError> {
+        if self.away.load(SeqCst) {
+            Err(LogError::Unavailable("away, by script".to_owned()))
+        } else {
+            Ok(&self.inner)
+        }
+    }
+}
+
+/// Whether the `number`th call is an `every`th one.
+fn due(number: u64, every: &AtomicU64) -> bool {
+    match every.load(SeqCst) {
+        0 => false,
+        every => number.is_multiple_of(every),
+    }
+}
+
+#[async_trait]
+impl<L: Log> Log for FaultyLog<L> {
+    fn shards(&self) -> u16 {
+        self.inner.shards()
+    }
+
+    async fn append(&self, append: Append) -> Result<(), AppendError> {
+        let number = self.appends.fetch_add(1, SeqCst) + 1;
+        if self.away.load(SeqCst) || due(number, &self.fail_every) {
+            self.refused.fetch_add(1, SeqCst);
+            return Err(AppendError::Unavailable(format!(
+                "append {number} refused, by script"
+            )));
+        }
+        self.inner.append(append).await?;
+        if due(number, &self.commit_then_fail_every) {
+            self.hidden.fetch_add(1, SeqCst);
+            return Err(AppendError::Unavailable(format!(
+                "append {number} written, its answer lost, by script"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        shard: ShardId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.reach()?.read(shard, after, limit).await
+    }
+
+    async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError> {
+        self.reach()?.read_stream(stream, after).await
+    }
+
+    async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
+        self.reach()?.read_last(stream).await
+    }
+
+    async fn read_instance(
+        &self,
+        instance: InstanceId,
+        after: u64,
+    ) -> Result<Vec<Recorded>, LogError> {
+        self.reach()?.read_instance(instance, after).await
+    }
+
+    async fn streams(
+        &self,
+        shard: ShardId,
+        kind: AggregateType,
+    ) -> Result<Vec<StreamId>, LogError> {
+        self.reach()?.streams(shard, kind).await
+    }
+
+    async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {
+        self.reach()?.shard_infos().await
+    }
+
+    async fn acquire(
+        &self,
+        owner: &str,
+        most: usize,
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError> {
+        self.reach()?.acquire(owner, most, lease_ms).await
+    }
+
+    async fn renew(
+        &self,
+        owner: &str,
+        leases: &[Lease],
+        lease_ms: u64,
+    ) -> Result<Vec<ShardId>, LogError> {
+        self.reach()?.renew(owner, leases, lease_ms).await
+    }
+
+    async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
+        self.reach()?.release(owner, leases).await
+    }
+}

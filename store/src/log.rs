@@ -1,0 +1,286 @@
+//! What a log is: the one door through which events become durable, and the ways to read them back.
+
+use async_trait::async_trait;
+use domain::{AggregateType, InstanceId, ShardId, StreamId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{Chain, Hash};
+
+/// One event as the log holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The shard whose owner wrote it.
+    pub shard: ShardId,
+    /// Its place in the shard: 1, 2, 3, ... without a gap.
+    pub seq: u64,
+    /// The aggregate it belongs to.
+    pub stream: StreamId,
+    /// Its place in that aggregate's stream: 1, 2, 3, ... without a gap.
+    pub sequence: u64,
+    /// The event's name, for example `started`.
+    pub event_type: String,
+    /// The version of the event's shape.
+    pub event_version: u32,
+    /// The event as JSON text, byte for byte as it was hashed.
+    pub payload: String,
+    /// Who, why and in which trace, as JSON text: see [`Metadata`].
+    pub metadata: String,
+    /// When the owner decided it.
+    pub recorded_at: Timestamp,
+    /// BLAKE3 over the previous event's hash in this shard and everything above.
+    pub hash: Hash,
+}
+
+/// Who caused an event, through what, and in which trace. What is absent in the log is empty here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    /// For example `user`, `worker w-1`, `engine e-1`.
+    pub actor: String,
+    /// For example `command STOP`, `report finished`, `retry due`.
+    pub cause: String,
+    /// The trace id of the request, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
+}
+
+/// How far a reader is, per shard: the last `seq` it has seen. Absent means nothing yet.
+pub type Cursor = std::collections::BTreeMap<ShardId, u64>;
+
+/// The right to write to one shard, as granted by the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The shard.
+    pub shard: ShardId,
+    /// Grows with every change of owner; an append with an older one is refused.
+    pub epoch: u64,
+    /// The last event of the shard when the lease was granted.
+    pub head: u64,
+}
+
+/// One shard as the log knows it, for people and for balance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardInfo {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its last event.
+    pub head: u64,
+    /// The epoch of its newest lease.
+    pub epoch: u64,
+    /// Who holds the newest lease; empty when it was given back.
+    pub owner: String,
+    /// How long it still holds, in milliseconds of database time; zero or less when it has ended.
+    pub expires_in_ms: i64,
+}
+
+/// Events of one shard to be made durable together or not at all.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch of the writer's lease.
+    pub epoch: u64,
+    /// The shard's last event as the writer knows it. The events are written only if it is the last one:
+    /// this very event, not just this number, so that nothing decided on another past gets in.
+    pub after: Chain,
+    /// At least one.
+    pub events: Vec<Recorded>,
+}
+
+impl Append {
+    /// What makes these events impossible to append anywhere, if something does.
+    pub(crate) fn flaw(&self) -> Option<String> {
+        if self.events.is_empty() {
+            return Some("there is nothing to append".to_owned());
+        }
+        let places = (self.after.head + 1..).zip(&self.events);
+        for (seq, event) in places {
+            if event.shard != self.shard || event.seq != seq {
+                return Some(format!(
+                    "event {} of shard {} is not its event {seq}",
+                    event.seq, event.shard
+                ));
+            }
+            // SQL text cannot hold it, and our JSON never does: it writes \u0000.
+            if [
+                &event.stream.id,
+                &event.event_type,
+                &event.payload,
+                &event.metadata,
+            ]
+            .iter()
+            .any(|t| t.contains('\0'))
+            {
+                return Some(format!("event {seq} holds a NUL character"));
+            }
+        }
+        None
+    }
+}
+
+/// Why an append did not happen, by what the caller can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The epoch is not the newest: somebody else owns the shard. Step down.
+    #[error("shard {0} has another owner now")]
+    Fenced(ShardId),
+    /// The shard or a stream is not where the writer thought it was. Drop the memory and read again.
+    #[error("shard {shard} has moved: {detail}")]
+    Contended {
+        /// The shard.
+        shard: ShardId,
+        /// What was found.
+        detail: String,
+    },
+    /// It is not known whether the events are durable. Drop the memory, read again, answer "try again".
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Why a read or a lease operation failed, by what the caller can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// Try again later.
+    #[error("the log is unavailable: {0}")]
+    Unavailable(String),
+    /// The schema is missing or of another version, or the configuration cannot work. Do not try again.
+    #[error("{0}")]
+    Unusable(String),
+    /// An event that this program cannot read, or a chain that does not close. Stop reading here.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+/// An append-only log of sharded events with fenced writers.
+///
+/// Implementations: SQLite and PostgreSQL ([`crate::SqlLog`]), memory ([`crate::MemoryLog`]), and
+/// [`crate::FaultyLog`] which fails on purpose around another one.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// How many shards this log has; fixed when it was created.
+    fn shards(&self) -> u16;
+
+    /// Makes the events durable, or says why not. Appends that arrive while another one is committing
+    /// share the next commit; appends of one caller are carried out in the order of the calls.
+    /// Dropping the future does not undo the append.
+    async fn append(&self, append: Append) -> Result<(), AppendError>;
+
+    /// Events of one shard after `after`, oldest first, at most `limit`.
+    async fn read(
+        &self,
+        shard: ShardId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError>;
+
+    /// Events of one aggregate after its `after`th, oldest first.
+    async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError>;
+
+    /// The newest event of one aggregate.
+    async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError>;
+
+    /// Events of a workflow instance and all its task instances, in the order of the shard, after `after`.
+    async fn read_instance(
+        &self,
+        instance: InstanceId,
+        after: u64,
+    ) -> Result<Vec<Recorded>, LogError>;
+
+    /// The ids of all aggregates of one kind in one shard, in order of their text.
+    async fn streams(&self, shard: ShardId, kind: AggregateType)
+    -> Result<Vec<StreamId>, LogError>;
+
+    /// Every shard.
+    async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError>;
+
+    /// Takes up to `most` shards whose lease has ended or was given back, or that `owner` itself held,
+    /// for `lease_ms` of database time; those that nobody holds first.
+    async fn acquire(
+        &self,
+        owner: &str,
+        most: usize,
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError>;
+
+    /// Extends the leases that are still the newest of their shard; answers which ones those are.
+    async fn renew(
+        &self,
+        owner: &str,
+        leases: &[Lease],
+        lease_ms: u64,
+    ) -> Result<Vec<ShardId>, LogError>;
+
+    /// Gives leases back so that another engine can take the shards at once.
+    async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError>;
+}
+
+/// A shared log is a log.
+#[async_trait]
+impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
+    fn shards(&self) -> u16 {
+        (**self).shards()
+    }
+
+    async fn append(&self, append: Append) -> Result<(), AppendError> {
+        (**self).append(append).await
+    }
+
+    async fn read(
+        &self,
+        shard: ShardId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, LogError> {
+        (**self).read(shard, after, limit).await
+    }
+
+    async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError> {
+        (**self).read_stream(stream, after).await
+    }
+
+    async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
+        (**self).read_last(stream).await
+    }
+
+    async fn read_instance(
+        &self,
+        instance: InstanceId,
+        after: u64,
+    ) -> Result<Vec<Recorded>, LogError> {
+        (**self).read_instance(instance, after).await
+    }
+
+    async fn streams(
+        &self,
+        shard: ShardId,
+        kind: AggregateType,
+    ) -> Result<Vec<StreamId>, LogError> {
+        (**self).streams(shard, kind).await
+    }
+
+    async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {
+        (**self).shard_infos().await
+    }
+
+    async fn acquire(
+        &self,
+        owner: &str,
+        most: usize,
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError> {
+        (**self).acquire(owner, most, lease_ms).await
+    }
+
+    async fn renew(
+        &self,
+        owner: &str,
+        leases: &[Lease],
+        lease_ms: u64,
+    ) -> Result<Vec<ShardId>, LogError> {
+        (**self).renew(owner, leases, lease_ms).await
+    }
+
+    async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
+        (**self).release(owner, leases).await
+    }
+}

@@ -1,0 +1,99 @@
+//! Which database, and how its connections are set up. Everything that shares the log's database
+//! (the projections) opens it through here, so that all of them agree on what "durable" means.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+
+use crate::log::LogError;
+
+/// How long a writer of a SQLite file waits for another one.
+const BUSY: Duration = Duration::from_secs(20);
+
+/// The address of a database. Its text never shows a password.
+#[derive(Clone)]
+pub enum Database {
+    /// A file on this machine.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// Connections for reading. Writing to the log is not possible through them on SQLite, and not
+/// meant on PostgreSQL.
+#[derive(Clone, Debug)]
+pub enum Pool {
+    /// Of a file.
+    Sqlite(SqlitePool),
+    /// Of a server.
+    Postgres(PgPool),
+}
+
+impl Database {
+    /// Reads `postgres://user:password@host:port/name` or `sqlite:PATH`.
+    pub fn parse(address: &str) -> Result<Self, LogError> {
+        let unusable = |detail: &dyn fmt::Display| {
+            LogError::Unusable(format!("the database address is wrong: {detail}"))
+        };
+        if let Some(path) = address.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.contains(":memory:") {
+                return Err(unusable(&"sqlite: is followed by the path of a file"));
+            }
+            return Ok(Self::Sqlite(PathBuf::from(path)));
+        }
+        if address.starts_with("postgres://") || address.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(address).map_err(|error| unusable(&error))?;
+            return Ok(Self::Postgres(Box::new(
+                options.application_name("tidemill"),
+            )));
+        }
+        Err(unusable(
+            &"it starts neither with postgres:// nor with sqlite:",
+        ))
+    }
+
+    /// The database in this file.
+    pub fn file(path: impl AsRef<Path>) -> Self {
+        Self::Sqlite(path.as_ref().to_owned())
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(to) => write!(
+                f,
+                "postgres://{}:{}/{}",
+                to.get_socket().map_or_else(
+                    || to.get_host().to_owned(),
+                    |path| path.display().to_string()
+                ),
+                to.get_port(),
+                to.get_database().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Options of every connection to a SQLite file: readers and one writer at a time do not block each
+/// other (WAL), a commit is on the disk when it is answered (FULL), and a second writer waits.
+pub fn sqlite_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+}

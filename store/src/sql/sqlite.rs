@@ -1,0 +1,222 @@
+//! The writer's statements in SQLite's dialect. Lists travel as one JSON text each: a statement per
+//! row would cost a thread hop per row.
+
+use domain::ShardId;
+use serde::Serialize;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
+use super::batch::Group;
+use super::rows::{Blob, blob};
+use super::session::Failure;
+use super::writer::Acquire;
+use crate::log::{Lease, Recorded};
+
+/// This database's clock in microseconds; it ticks in milliseconds.
+macro_rules! now {
+    () => {
+        "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+    };
+}
+pub(super) use now;
+
+const MOVE: &str = "UPDATE shards SET head = (w.value ->> 4), hash = unhex(w.value ->> 5) FROM json_each($1) AS w \
+    WHERE shard = (w.value ->> 0) AND epoch = (w.value ->> 1) AND head = (w.value ->> 2) \
+    AND hash = unhex(w.value ->> 3) RETURNING shard";
+
+const INSERT: &str = "INSERT INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+    payload, metadata, recorded_at, hash) \
+    SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
+    value ->> 7, value ->> 8, value ->> 9, unhex(value ->> 10) FROM json_each($1)";
+
+const BLOBS: &str = "INSERT INTO blobs (digest, body) SELECT value ->> 'digest', value ->> 'body' FROM json_each($1) \
+    WHERE true ON CONFLICT DO NOTHING";
+
+pub(super) async fn commit(
+    connection: &mut SqliteConnection,
+    groups: &[Group],
+) -> Result<Vec<ShardId>, Failure> {
+    let wanted: Vec<_> = groups
+        .iter()
+        .map(|group| {
+            let (after, end) = (group.after, group.end());
+            let hashes = (after.hash.to_string(), end.hash.to_string());
+            (
+                group.shard.0,
+                group.epoch,
+                after.head,
+                hashes.0,
+                end.head,
+                hashes.1,
+            )
+        })
+        .collect();
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let moved: Vec<i32> = sqlx::query_scalar(MOVE)
+        .bind(json(&wanted)?)
+        .fetch_all(&mut *transaction)
+        .await?;
+    let moved: Vec<_> = moved
+        .into_iter()
+        .map(|shard| ShardId(shard as u16))
+        .collect();
+    if moved.is_empty() {
+        transaction.rollback().await?;
+        return Ok(moved);
+    }
+    let mut rows = Vec::new();
+    let mut blobs = Vec::new();
+    for event in groups
+        .iter()
+        .filter(|group| moved.contains(&group.shard))
+        .flat_map(Group::events)
+    {
+        let (row, large) = row(event);
+        rows.push(row);
+        blobs.extend(large);
+    }
+    let written = async {
+        sqlx::query(INSERT)
+            .bind(json(&rows)?)
+            .execute(&mut *transaction)
+            .await?;
+        if !blobs.is_empty() {
+            sqlx::query(BLOBS)
+                .bind(json(&blobs)?)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        Ok(())
+    };
+    match written.await {
+        Ok(()) => transaction.commit().await?,
+        Err(failure) => {
+            transaction.rollback().await?;
+            return Err(failure);
+        }
+    }
+    Ok(moved)
+}
+
+#[derive(Serialize)]
+struct Row<'a>(
+    u16,
+    u64,
+    &'static str,
+    &'a str,
+    u64,
+    &'a str,
+    u32,
+    Text<'a>,
+    &'a str,
+    i64,
+    String,
+);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Whole(&'a str),
+    Reference(String),
+}
+
+fn row(event: &Recorded) -> (Row<'_>, Option<Blob<'_>>) {
+    let (payload, large) = match blob(&event.payload) {
+        None => (Text::Whole(&event.payload), None),
+        Some((reference, blob)) => (Text::Reference(reference), Some(blob)),
+    };
+    let row = Row(
+        event.shard.0,
+        event.seq,
+        event.stream.kind.name(),
+        &event.stream.id,
+        event.sequence,
+        &event.event_type,
+        event.event_version,
+        payload,
+        &event.metadata,
+        event.recorded_at.micros(),
+        event.hash.to_string(),
+    );
+    (row, large)
+}
+
+pub(super) async fn positions(
+    connection: &mut SqliteConnection,
+    shards: &[i32],
+) -> Result<Vec<(i32, i64, i64)>, Failure> {
+    const SQL: &str =
+        "SELECT shard, epoch, head FROM shards WHERE shard IN (SELECT value FROM json_each($1))";
+    Ok(sqlx::query_as(SQL)
+        .bind(json(&shards)?)
+        .fetch_all(connection)
+        .await?)
+}
+
+pub(super) async fn acquire(
+    connection: &mut SqliteConnection,
+    ask: &Acquire,
+) -> Result<Vec<(i32, i64, i64)>, Failure> {
+    const SQL: &str = concat!(
+        "UPDATE shards SET epoch = epoch + 1, owner = $1, lease_expires_at = ",
+        now!(),
+        " + $2 WHERE shard IN (SELECT shard FROM shards WHERE lease_expires_at <= ",
+        now!(),
+        " OR owner = $1 ORDER BY CASE WHEN lease_expires_at <= ",
+        now!(),
+        " THEN 0 ELSE 1 END, shard LIMIT $3) RETURNING shard, epoch, head"
+    );
+    let query = sqlx::query_as(SQL)
+        .bind(&ask.owner)
+        .bind(ask.lease_us)
+        .bind(ask.most);
+    Ok(query.fetch_all(connection).await?)
+}
+
+pub(super) async fn renew(
+    connection: &mut SqliteConnection,
+    owner: &str,
+    leases: &[Lease],
+    lease_us: i64,
+) -> Result<Vec<i32>, Failure> {
+    const SQL: &str = concat!(
+        "UPDATE shards SET lease_expires_at = ",
+        now!(),
+        " + $2 FROM json_each($3) AS l \
+         WHERE shard = (l.value ->> 0) AND epoch = (l.value ->> 1) AND owner = $1 RETURNING shard"
+    );
+    let query = sqlx::query_scalar(SQL)
+        .bind(owner)
+        .bind(lease_us)
+        .bind(pairs(leases)?);
+    Ok(query.fetch_all(connection).await?)
+}
+
+pub(super) async fn release(
+    connection: &mut SqliteConnection,
+    owner: &str,
+    leases: &[Lease],
+) -> Result<(), Failure> {
+    const SQL: &str = "UPDATE shards SET owner = '', lease_expires_at = 0 FROM json_each($2) AS l \
+         WHERE shard = (l.value ->> 0) AND epoch = (l.value ->> 1) AND owner = $1";
+    sqlx::query(SQL)
+        .bind(owner)
+        .bind(pairs(leases)?)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn pairs(leases: &[Lease]) -> Result<String, Failure> {
+    json(
+        &leases
+            .iter()
+            .map(|lease| (lease.shard.0, lease.epoch))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// Numbers and texts only: there is nothing that JSON cannot write, and if there were, nothing is written.
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| Failure::Lost(error.to_string()))
+}

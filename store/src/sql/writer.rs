@@ -1,0 +1,277 @@
+//! The writer: the one task of a process that writes to the log.
+//!
+//! It takes everything that was asked for while the last commit ran and commits that together; there
+//! is no timer. It is never cancelled, so it alone may hold a transaction open (a cancelled `begin` of
+//! sqlx would leave one behind in its pool). It never retries what may have been written.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use domain::ShardId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::batch::{self, Group, Request};
+use super::database::Database;
+use super::session::{Failure, Session};
+use crate::log::{AppendError, Lease, LogError};
+
+/// For so long after a failed attempt to connect there is no other one: what queued during the attempt is
+/// answered at once instead of waiting for one attempt each.
+const AWAY: Duration = Duration::from_millis(50);
+/// How often a statement that lost a deadlock is repeated.
+const TRIES: u32 = 8;
+
+type Answer<T> = oneshot::Sender<T>;
+
+/// What the writer can be asked. Answers that nobody waits for any more are dropped.
+pub(super) enum Job {
+    Append(Request),
+    Acquire(Acquire, Answer<Result<Vec<Lease>, LogError>>),
+    Renew {
+        owner: String,
+        leases: Vec<Lease>,
+        lease_us: i64,
+        answer: Answer<Result<Vec<ShardId>, LogError>>,
+    },
+    Release {
+        owner: String,
+        leases: Vec<Lease>,
+        answer: Answer<Result<(), LogError>>,
+    },
+    Close(Answer<()>),
+}
+
+/// A wish for leases.
+#[derive(Debug)]
+pub(super) struct Acquire {
+    pub(super) owner: String,
+    pub(super) most: i64,
+    pub(super) lease_us: i64,
+}
+
+pub(super) struct Writer {
+    database: Database,
+    session: Option<Session>,
+    /// When the last attempt to connect failed, and why.
+    away: Option<(Instant, String)>,
+    commits: Arc<AtomicU64>,
+    changes: watch::Sender<u64>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        database: Database,
+        session: Session,
+        commits: Arc<AtomicU64>,
+        changes: watch::Sender<u64>,
+    ) -> Self {
+        Self {
+            database,
+            session: Some(session),
+            away: None,
+            commits,
+            changes,
+        }
+    }
+
+    /// Serves until the log is closed or dropped.
+    pub(super) async fn run(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
+        let mut waiting = VecDeque::new();
+        let mut closed = None;
+        while closed.is_none() {
+            if waiting.is_empty() {
+                match queue.recv().await {
+                    Some(job) => waiting.push_back(job),
+                    None => break,
+                }
+            }
+            while let Ok(job) = queue.try_recv() {
+                waiting.push_back(job);
+            }
+            let groups = batch::take(&mut waiting);
+            if !groups.is_empty() {
+                self.append(groups).await;
+                continue;
+            }
+            match waiting.pop_front() {
+                Some(Job::Append(request)) => self.append(vec![Group::new(request)]).await,
+                Some(Job::Acquire(ask, answer)) => drop(answer.send(self.acquire(&ask).await)),
+                Some(Job::Renew {
+                    owner,
+                    leases,
+                    lease_us,
+                    answer,
+                }) => {
+                    drop(answer.send(self.renew(&owner, &leases, lease_us).await));
+                }
+                Some(Job::Release {
+                    owner,
+                    leases,
+                    answer,
+                }) => {
+                    drop(answer.send(self.release(&owner, &leases).await));
+                }
+                Some(Job::Close(answer)) => closed = Some(answer),
+                None => {}
+            }
+        }
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+        if let Some(answer) = closed {
+            let _ = answer.send(());
+        }
+    }
+
+    /// Commits the groups, and answers everybody in them.
+    async fn append(&mut self, groups: Vec<Group>) {
+        match self.commit(&groups).await {
+            Ok(moved) => {
+                if !moved.is_empty() {
+                    self.commits.fetch_add(1, SeqCst);
+                    self.changes.send_modify(|count| *count += 1);
+                }
+                let (done, refused): (Vec<_>, Vec<_>) = groups
+                    .into_iter()
+                    .partition(|group| moved.contains(&group.shard));
+                batch::answer(done, &Ok(()));
+                if !refused.is_empty() {
+                    self.explain(refused).await;
+                }
+            }
+            // The whole batch was rolled back for one event. Smaller batches find out whose it was.
+            Err(Failure::Taken(detail)) => match batch::halve(groups) {
+                Ok(parts) => {
+                    for part in parts {
+                        Box::pin(self.append(part)).await;
+                    }
+                }
+                Err(group) => {
+                    let shard = group.shard;
+                    group.answer(&Err(AppendError::Contended { shard, detail }));
+                }
+            },
+            Err(Failure::Again(detail) | Failure::Lost(detail)) => {
+                tracing::warn!(database = %self.database, detail, "an append failed; it is not known what was written");
+                let unavailable = Err(AppendError::Unavailable(detail));
+                batch::answer(groups, &unavailable);
+            }
+        }
+    }
+
+    async fn commit(&mut self, groups: &[Group]) -> Result<Vec<ShardId>, Failure> {
+        let mut tries = 1;
+        loop {
+            let committed = self.session().await?.commit(groups).await;
+            match self.keep(committed) {
+                Err(Failure::Again(_)) if tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Nothing of these groups was written; says why.
+    async fn explain(&mut self, refused: Vec<Group>) {
+        let shards: Vec<_> = refused
+            .iter()
+            .map(|group| i32::from(group.shard.0))
+            .collect();
+        let positions = match self.session().await {
+            Ok(session) => session.positions(&shards).await,
+            Err(failure) => Err(failure),
+        };
+        match self.keep(positions) {
+            Ok(positions) => {
+                for group in refused {
+                    let error = group.refusal(positions.get(&group.shard));
+                    group.answer(&Err(error));
+                }
+            }
+            Err(Failure::Taken(detail) | Failure::Again(detail) | Failure::Lost(detail)) => {
+                let unavailable = Err(AppendError::Unavailable(detail));
+                batch::answer(refused, &unavailable);
+            }
+        }
+    }
+
+    async fn acquire(&mut self, ask: &Acquire) -> Result<Vec<Lease>, LogError> {
+        let mut tries = 1;
+        loop {
+            let taken = self.session().await?.acquire(ask).await;
+            match self.keep(taken) {
+                Err(Failure::Again(_)) if tries < TRIES => tries += 1,
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    async fn renew(
+        &mut self,
+        owner: &str,
+        leases: &[Lease],
+        lease_us: i64,
+    ) -> Result<Vec<ShardId>, LogError> {
+        let mut tries = 1;
+        loop {
+            let renewed = self.session().await?.renew(owner, leases, lease_us).await;
+            match self.keep(renewed) {
+                Err(Failure::Again(_)) if tries < TRIES => tries += 1,
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    async fn release(&mut self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
+        let mut tries = 1;
+        loop {
+            let released = self.session().await?.release(owner, leases).await;
+            match self.keep(released) {
+                Err(Failure::Again(_)) if tries < TRIES => tries += 1,
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    /// The connection, made anew when the last one was lost.
+    async fn session(&mut self) -> Result<&mut Session, Failure> {
+        if self.session.is_none() {
+            if let Some((when, why)) = &self.away
+                && when.elapsed() < AWAY
+            {
+                return Err(Failure::Lost(why.clone()));
+            }
+            match Session::connect(&self.database).await {
+                Ok(session) => self.session = Some(session),
+                Err(error) => {
+                    self.away = Some((Instant::now(), error.to_string()));
+                    return Err(Failure::Lost(error.to_string()));
+                }
+            }
+            tracing::info!(database = %self.database, "connected to the log again");
+            self.away = None;
+        }
+        self.session
+            .as_mut()
+            .ok_or_else(|| Failure::Lost("no connection".to_owned()))
+    }
+
+    /// Drops a connection on which anything may have happened.
+    fn keep<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if matches!(result, Err(Failure::Lost(_))) {
+            self.session = None;
+        }
+        result
+    }
+}
+
+impl From<Failure> for LogError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Taken(detail) | Failure::Again(detail) | Failure::Lost(detail) => {
+                Self::Unavailable(detail)
+            }
+        }
+    }
+}

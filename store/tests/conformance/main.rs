@@ -1,0 +1,80 @@
+//! What every log promises, claimed once and run on memory, SQLite and PostgreSQL.
+//!
+//! Each claim is an `async fn` in one of the modules below; the table at the end of this file runs all
+//! of them on all three. What only a real database can break has modules of its own.
+
+#![allow(clippy::unwrap_used)] // all of this is test code, also what stands outside a test function
+
+mod appending;
+mod blobs;
+mod leases;
+mod model;
+mod reading;
+mod restarts;
+mod schema;
+mod sharing;
+mod suspicion;
+mod tampering;
+mod world;
+
+/// Runs every claim on every kind of log.
+macro_rules! claims {
+    ($($module:ident :: { $($claim:ident),* $(,)? })*) => {
+        mod memory { $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { crate::$module::$claim(crate::world::World::memory()).await; }
+        )*)* }
+        mod sqlite { $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { crate::$module::$claim(crate::world::World::sqlite().await).await; }
+        )*)* }
+        mod postgres { $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { crate::$module::$claim(crate::world::World::postgres().await).await; }
+        )*)* }
+    };
+}
+
+claims! {
+    appending::{
+        events_are_numbered_without_a_gap_and_come_back_unchanged,
+        an_append_with_an_older_epoch_is_fenced_and_writes_nothing,
+        an_append_from_another_head_is_contended_and_writes_nothing,
+        an_append_to_no_shard_is_contended,
+        an_append_after_another_past_of_the_same_length_is_contended,
+        malformed_appends_are_refused_at_the_door,
+        an_event_of_a_stream_is_written_once_and_the_append_around_it_not_at_all,
+        events_of_several_streams_become_durable_together,
+        appends_queued_back_to_back_chain_in_their_order,
+        after_a_refused_append_those_that_built_on_it_are_refused_too,
+        a_refused_append_does_not_harm_the_others_in_its_batch,
+        four_writers_and_a_tailing_reader_lose_nothing,
+    }
+    leases::{
+        a_free_shard_is_taken_once,
+        an_ended_lease_can_be_taken_by_another_and_fences_the_first,
+        a_renewed_lease_stays,
+        a_lost_lease_is_not_renewed,
+        a_released_shard_is_free_at_once_and_only_its_owner_releases_it,
+        an_owner_takes_its_own_shards_again_with_a_new_epoch,
+        free_shards_are_taken_before_held_ones,
+        owners_that_come_together_share_the_shards,
+    }
+    reading::{
+        pages_follow_each_other,
+        a_stream_is_read_alone_and_in_order,
+        an_instance_is_read_with_its_tasks_and_with_nobody_elses,
+        the_streams_of_a_shard_are_listed_by_kind,
+        shards_say_where_they_are,
+    }
+    blobs::{
+        a_large_payload_comes_back_byte_for_byte,
+        a_payload_that_looks_like_a_reference_is_not_one,
+    }
+    suspicion::{
+        a_whole_log_has_no_problems,
+        a_stream_with_a_gap_is_a_problem,
+        an_event_that_is_not_what_was_hashed_is_a_problem,
+        an_unknown_event_is_corrupt_and_never_skipped,
+    }
+}

@@ -1,0 +1,164 @@
+//! Ways to read, none of which sees another one's events.
+
+use domain::{AggregateType, Fact, InstanceId, StreamId, trigger, workflow_instance};
+
+use crate::world::{SHARDS, World, shard, submitted};
+
+pub(crate) async fn pages_follow_each_other(world: World) {
+    let mut writer = world.writer("a").await;
+    let facts: Vec<_> = (1..=25).map(|task| writer.task(1, task)).collect();
+    writer.append(&facts).await.unwrap();
+    let mut after = 0;
+    let mut sizes = Vec::new();
+    loop {
+        let page = world.log.read(writer.lease.shard, after, 10).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().map(|event| event.seq).eq(after + 1..=last.seq));
+        after = last.seq;
+        sizes.push(page.len());
+    }
+    assert_eq!(sizes, [10, 10, 5]);
+    assert_eq!(world.log.read(shard(SHARDS), 0, 10).await.unwrap(), []);
+    assert_eq!(
+        world
+            .log
+            .read(writer.lease.shard, u64::MAX, usize::MAX)
+            .await
+            .unwrap(),
+        []
+    );
+}
+
+pub(crate) async fn a_stream_is_read_alone_and_in_order(world: World) {
+    let mut writer = world.writer("a").await;
+    let stream = writer.task(1, 1).stream();
+    assert_eq!(world.log.read_last(&stream).await.unwrap(), None);
+    for _ in 0..3 {
+        writer
+            .append(&[writer.task(1, 1), writer.task(1, 11), writer.task(11, 1)])
+            .await
+            .unwrap();
+    }
+    let events = world.log.read_stream(&stream, 0).await.unwrap();
+    assert!(events.iter().all(|event| event.stream == stream));
+    assert!(events.iter().map(|event| event.sequence).eq(1..=3));
+    assert_eq!(
+        world.log.read_stream(&stream, 2).await.unwrap(),
+        events[2..]
+    );
+    assert_eq!(world.log.read_stream(&stream, 3).await.unwrap(), []);
+    assert_eq!(
+        world.log.read_last(&stream).await.unwrap().as_ref(),
+        events.last()
+    );
+}
+
+pub(crate) async fn an_instance_is_read_with_its_tasks_and_with_nobody_elses(world: World) {
+    let mut writer = world.writer("a").await;
+    let started = |id| Fact::Workflow(InstanceId(id), workflow_instance::Event::Started {});
+    let mine = |id: u64| {
+        [
+            started(id),
+            submitted(InstanceId(id), 9),
+            submitted(InstanceId(id), 10),
+            started(id),
+        ]
+    };
+    // Ids whose texts start alike, and the characters around the slash.
+    for id in [1_000, 10_000, 1_000_000, 100, 999, 1_001, 10_001] {
+        writer.append(&mine(id)).await.unwrap();
+    }
+    writer
+        .append(&[submitted(InstanceId(1_000), 9), started(1_000)])
+        .await
+        .unwrap();
+    let events = world.log.read_instance(InstanceId(1_000), 0).await.unwrap();
+    assert_eq!(
+        events.iter().map(|event| event.seq).collect::<Vec<_>>(),
+        [1, 2, 3, 4, 29, 30]
+    );
+    assert!(
+        events
+            .iter()
+            .all(|event| event.fact().unwrap().instance() == Some(InstanceId(1_000)))
+    );
+    assert_eq!(
+        world.log.read_instance(InstanceId(1_000), 4).await.unwrap(),
+        events[4..]
+    );
+    assert_eq!(world.log.read_instance(InstanceId(1), 0).await.unwrap(), []);
+}
+
+pub(crate) async fn the_streams_of_a_shard_are_listed_by_kind(world: World) {
+    let mut first = world.writer("a").await;
+    let mut second = world.writer("a").await;
+    let fired =
+        |key: &str, instance| Fact::Trigger(key.to_owned(), trigger::Event::Fired { instance });
+    first
+        .append(&[
+            fired("b", first.instance(1)),
+            fired("B/ü", first.instance(2)),
+            fired("a-1", first.instance(3)),
+            first.task(1, 1),
+            first.task(1, 1),
+        ])
+        .await
+        .unwrap();
+    second
+        .append(&[fired("c", second.instance(1)), second.task(1, 1)])
+        .await
+        .unwrap();
+    let ids = |streams: Vec<StreamId>| {
+        streams
+            .into_iter()
+            .map(|stream| stream.id)
+            .collect::<Vec<_>>()
+    };
+    let triggers = world
+        .log
+        .streams(first.lease.shard, AggregateType::Trigger)
+        .await
+        .unwrap();
+    assert_eq!(ids(triggers), ["B/ü", "a-1", "b"]);
+    let tasks = world
+        .log
+        .streams(first.lease.shard, AggregateType::TaskInstance)
+        .await
+        .unwrap();
+    assert_eq!(ids(tasks), ["1000/1"]);
+    let elsewhere = world
+        .log
+        .streams(second.lease.shard, AggregateType::Trigger)
+        .await
+        .unwrap();
+    assert_eq!(ids(elsewhere), ["c"]);
+    assert_eq!(
+        world
+            .log
+            .streams(shard(3), AggregateType::Trigger)
+            .await
+            .unwrap(),
+        []
+    );
+}
+
+pub(crate) async fn shards_say_where_they_are(world: World) {
+    let mut writer = world.writer("a").await;
+    writer
+        .append(&[writer.task(1, 1), writer.task(1, 2)])
+        .await
+        .unwrap();
+    let infos = world.log.shard_infos().await.unwrap();
+    assert!(infos.iter().map(|info| info.shard.0).eq(0..SHARDS));
+    assert_eq!(
+        (infos[0].head, infos[0].epoch, infos[0].owner.as_str()),
+        (2, 1, "a")
+    );
+    assert!(infos[0].expires_in_ms > 0);
+    assert_eq!(
+        (infos[1].head, infos[1].epoch, infos[1].owner.as_str()),
+        (0, 0, "")
+    );
+    assert!(infos[1].expires_in_ms <= 0);
+    assert_eq!(world.log.shards(), SHARDS);
+}

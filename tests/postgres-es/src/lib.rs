@@ -1,0 +1,1 @@
+//! Nothing. This crate is its test: that our log on PostgreSQL is one that postgres-es can read.

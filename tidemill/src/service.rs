@@ -1,0 +1,275 @@
+//! The service: what `serve` is, and what `run` is while it lasts. Puts the parts together and takes them
+//! apart again; decides nothing.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use engine::{Engine, WorkerSessions};
+use projections::{Projections, Runner};
+use store::{Database, Log, OpenOptions, SqlLog};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use worker::{Endpoint, Worker};
+
+use crate::home::{Home, make_private, visitor_socket};
+use crate::wiring::{Here, Nowhere};
+
+/// What a process does for others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roles {
+    /// Decides.
+    pub(crate) engine: bool,
+    /// Answers over HTTP.
+    pub(crate) api: bool,
+    /// Runs tasks.
+    pub(crate) worker: bool,
+}
+
+/// How the service is put together.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// The directory of the embedded database, the worker and the socket.
+    pub(crate) data: PathBuf,
+    /// The database, unless it is the embedded one.
+    pub(crate) database: Option<String>,
+    /// Where to listen for others.
+    pub(crate) listen: Option<SocketAddr>,
+    /// What to do.
+    pub(crate) roles: Roles,
+    /// How many shards a new log gets.
+    pub(crate) shards: Option<u16>,
+    /// Create the tables and bring them up to date.
+    pub(crate) migrate: bool,
+    /// The worker's groups.
+    pub(crate) groups: Vec<String>,
+    /// How many attempts the worker runs at once.
+    pub(crate) slots: Option<u32>,
+}
+
+/// How long answers under way may take when the service ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Shards of a log whose creator asked for no number: enough for a few engines to share.
+const SHARDS: u16 = 16;
+
+/// A listener that answers.
+type Door = JoinHandle<std::io::Result<()>>;
+
+/// A running service.
+pub(crate) struct Service {
+    socket: PathBuf,
+    listening: Option<SocketAddr>,
+    log: Arc<SqlLog>,
+    engine: Option<Engine>,
+    worker: Option<Worker>,
+    runner: Runner,
+    doors: Vec<Door>,
+    closing: watch::Sender<bool>,
+    /// Held for as long as this process decides or runs tasks.
+    home: Option<Home>,
+}
+
+impl Service {
+    /// Starts everything that the roles ask for.
+    pub(crate) async fn start(options: Options) -> anyhow::Result<Self> {
+        let data = &options.data;
+        let home = match (
+            options.roles.engine || options.roles.worker,
+            &options.database,
+        ) {
+            (false, _) => None,
+            (true, None) => Some(Home::embedded(data)?),
+            (true, Some(_)) => Some(Home::node(data)?),
+        };
+        make_private(data)?;
+        let (log, projections) = open(&options).await?;
+        let shared: Arc<dyn Log> = log.clone();
+        let listener = listen(options.listen).await?;
+        let listening = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let socket = home
+            .as_ref()
+            .map_or_else(|| visitor_socket(data), Home::socket);
+        let local = bind(&socket)?;
+
+        // From here on parts run that must be stopped again: only the worker's start can still fail.
+        let (feed, runner) = projections.spawn(shared.clone());
+        let engine = home.as_ref().filter(|_| options.roles.engine).map(|home| {
+            let config = engine::Config::new(home.name.clone());
+            Engine::start(shared.clone(), config, feed)
+        });
+        let (closing, closed) = watch::channel(false);
+        let mut router = Router::new();
+        if options.roles.api {
+            let door = door(engine.as_ref(), data, shared.shards(), listening);
+            router = router.merge(api::router_until(
+                door,
+                shared,
+                projections.reader(),
+                closed.clone(),
+            ));
+        }
+        if let Some(engine) = &engine {
+            let grpc =
+                tonic::service::Routes::new(WorkerSessions::service(engine.clone())).prepare();
+            router = router.merge(grpc.into_axum_router().reset_fallback());
+        }
+        let mut doors = vec![open_door(local, router.clone(), closed.clone())];
+        if let Some(listener) = listener {
+            doors.push(open_door(listener, router, closed));
+        }
+        let mut service = Self {
+            socket,
+            listening,
+            log,
+            engine,
+            worker: None,
+            runner,
+            doors,
+            closing,
+            home,
+        };
+        if options.roles.worker
+            && let Err(error) = service.start_worker(&options).await
+        {
+            service.shutdown().await;
+            return Err(error);
+        }
+        Ok(service)
+    }
+
+    async fn start_worker(&mut self, options: &Options) -> anyhow::Result<()> {
+        let Some(home) = &self.home else {
+            return Ok(());
+        };
+        let mut config = worker::Config {
+            dir: home.dir.join("worker"),
+            id: Some(home.name.clone()),
+            groups: options.groups.clone(),
+            engines: vec![Endpoint::Unix(home.socket())],
+            // Beside its engine, a restart follows at once: leftovers get little time.
+            kill_grace: Duration::from_secs(1),
+            ..worker::Config::default()
+        };
+        if let Some(slots) = options.slots {
+            config.slots = slots;
+        }
+        let worker = Worker::start(config)
+            .await
+            .context("the worker cannot start")?;
+        self.worker = Some(worker);
+        Ok(())
+    }
+
+    /// Where programs on this machine reach it.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Where others reach it.
+    pub(crate) const fn listening(&self) -> Option<SocketAddr> {
+        self.listening
+    }
+
+    /// Hands everything over and ends: tasks are given back, what was decided is written, shards are free.
+    pub(crate) async fn shutdown(self) {
+        if let Some(worker) = self.worker {
+            worker.shutdown().await;
+        }
+        if let Some(engine) = self.engine {
+            engine.shutdown().await;
+        }
+        // Answers under way are finished; whoever only keeps a connection open is not waited for.
+        self.closing.send_replace(true);
+        for mut door in self.doors {
+            if timeout(LAST_WORDS, &mut door).await.is_err() {
+                door.abort();
+            }
+        }
+        // The next process makes its own; one that is gone already is gone.
+        let _ = fs::remove_file(&self.socket);
+        self.runner.stop().await;
+        self.log.close().await;
+    }
+}
+
+async fn open(options: &Options) -> anyhow::Result<(Arc<SqlLog>, Projections)> {
+    let address = match &options.database {
+        Some(url) => Database::parse(url)?,
+        None => Database::file(options.data.join("tidemill.db")),
+    };
+    let shards = options.shards.unwrap_or(SHARDS);
+    let log = SqlLog::open(
+        &address,
+        OpenOptions {
+            migrate: options.migrate,
+            shards,
+        },
+    )
+    .await?;
+    Ok((Arc::new(log), Projections::open(&address).await?))
+}
+
+async fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    Ok(Some(listener))
+}
+
+/// What the API asks: the engine of this process, or nobody.
+fn door(
+    engine: Option<&Engine>,
+    data: &Path,
+    shards: u16,
+    listening: Option<SocketAddr>,
+) -> Arc<dyn api::engine::Engine> {
+    match engine {
+        Some(engine) => Arc::new(Here {
+            engine: engine.clone(),
+            shards,
+            address: listening.map_or_else(String::new, |address| address.to_string()),
+        }),
+        None => Arc::new(Nowhere {
+            logs: data.join("worker/logs"),
+        }),
+    }
+}
+
+fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
+    // What lies here is what a killed process left: the lock says that nobody else serves this directory.
+    let _ = fs::remove_file(socket);
+    let listener = UnixListener::bind(socket)
+        .with_context(|| format!("cannot listen on {}", socket.display()))?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn open_door<L>(listener: L, router: Router, closed: watch::Receiver<bool>) -> Door
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
+    tokio::spawn(
+        axum::serve(listener, router)
+            .with_graceful_shutdown(until(closed))
+            .into_future(),
+    )
+}
+
+/// Ends when the service does.
+async fn until(mut closed: watch::Receiver<bool>) {
+    // A service that is gone has closed its doors.
+    let _ = closed.wait_for(|closed| *closed).await;
+}

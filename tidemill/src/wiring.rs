@@ -1,0 +1,244 @@
+//! The engine as the API's doors see it: the same process's, or none.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use api::engine::{Accepted, Caller, Defined, EngineInfo, LogChunk, Position, Refused, WorkerInfo};
+use async_trait::async_trait;
+use domain::workflow_definition::Workflow;
+use domain::workflow_instance::Submission;
+use domain::{AttemptId, InstanceId, run};
+use engine::core::Answer;
+use store::Metadata;
+
+/// The engine of this process.
+pub(crate) struct Here {
+    pub(crate) engine: engine::Engine,
+    /// How many shards the log has.
+    pub(crate) shards: u16,
+    /// Where this process listens for others; empty when it does not.
+    pub(crate) address: String,
+}
+
+/// A process without an engine: it answers questions, and carries out nothing.
+pub(crate) struct Nowhere {
+    /// Where the local worker keeps the logs of its attempts.
+    pub(crate) logs: PathBuf,
+}
+
+fn by(caller: Caller, cause: impl Into<String>) -> Metadata {
+    Metadata {
+        actor: caller.actor,
+        cause: cause.into(),
+        trace: caller.trace,
+    }
+}
+
+fn refused(refused: engine::Refused) -> Refused {
+    match refused {
+        engine::Refused::Rejected(rejection) => Refused::Rejected(rejection),
+        engine::Refused::Invalid(flaws) => Refused::Invalid(flaws),
+        engine::Refused::NotFound(what) => Refused::NotFound(what),
+        engine::Refused::Unavailable(why) => Refused::Unavailable(why),
+        // Allowed again only after somebody has looked at the log.
+        corrupt @ engine::Refused::Corrupt(id, _) => Refused::Rejected(domain::Rejection {
+            subject: format!("workflow instance {id}"),
+            state: format!("unreadable ({corrupt})"),
+            command: "COMMAND",
+            allowed: &[],
+        }),
+    }
+}
+
+#[async_trait]
+impl api::engine::Engine for Here {
+    async fn define(&self, workflow: Arc<Workflow>, caller: Caller) -> Result<Defined, Refused> {
+        match self
+            .engine
+            .define(workflow, by(caller, "command DEFINE"))
+            .await
+            .map_err(refused)?
+        {
+            Answer::Defined {
+                code,
+                version,
+                changed,
+                head,
+            } => {
+                let position = Position {
+                    shard: code.shard(self.shards),
+                    seq: head,
+                };
+                Ok(Defined {
+                    code,
+                    version,
+                    changed,
+                    position,
+                })
+            }
+            Answer::Started { .. } | Answer::Done { .. } => {
+                unreachable!("a definition is answered as one")
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        submission: Submission,
+        key: Option<String>,
+        caller: Caller,
+    ) -> Result<Accepted, Refused> {
+        let started = self
+            .engine
+            .submit(submission, key, by(caller, "command START"))
+            .await
+            .map_err(refused)?;
+        let position = Position {
+            shard: started.instance.shard(),
+            seq: started.head,
+        };
+        Ok(Accepted {
+            instance: started.instance,
+            position,
+            existing: started.existing,
+        })
+    }
+
+    async fn command(
+        &self,
+        instance: InstanceId,
+        command: run::Command,
+        caller: Caller,
+    ) -> Result<Position, Refused> {
+        let cause = format!("command {}", command.name());
+        let seq = self
+            .engine
+            .command(instance, command, by(caller, cause))
+            .await
+            .map_err(refused)?;
+        Ok(Position {
+            shard: instance.shard(),
+            seq,
+        })
+    }
+
+    async fn read_task_log(
+        &self,
+        attempt: AttemptId,
+        offset: u64,
+        limit: u32,
+    ) -> Result<LogChunk, Refused> {
+        let (data, size) = self
+            .engine
+            .read_task_log(attempt, offset, limit)
+            .await
+            .map_err(refused)?;
+        Ok(LogChunk { data, size })
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, Refused> {
+        let workers = self.engine.workers().await.map_err(refused)?;
+        let infos = workers
+            .into_iter()
+            .filter(|worker| worker.connected)
+            .map(|worker| WorkerInfo {
+                id: worker.id.to_string(),
+                incarnation: worker.incarnation.to_string(),
+                host: worker.host.to_string(),
+                groups: worker.groups.iter().map(ToString::to_string).collect(),
+                slots: worker.slots,
+                busy: worker.busy,
+                load: worker.load,
+                engine: self.engine.id().to_owned(),
+                last_seen: Some(worker.heard),
+            });
+        Ok(infos.collect())
+    }
+
+    async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
+        let shards = self.engine.ready_shards().await.map_err(refused)?;
+        Ok(vec![EngineInfo {
+            id: self.engine.id().to_owned(),
+            address: self.address.clone(),
+            shards,
+        }])
+    }
+}
+
+fn read_piece(path: &Path, offset: u64, limit: u32) -> io::Result<LogChunk> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut data = Vec::new();
+    if offset < size {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(u64::from(limit)).read_to_end(&mut data)?;
+    }
+    Ok(LogChunk { data, size })
+}
+
+fn no_engine<T>() -> Result<T, Refused> {
+    Err(Refused::Unavailable(
+        "there is no engine in this process".to_owned(),
+    ))
+}
+
+#[async_trait]
+impl api::engine::Engine for Nowhere {
+    async fn define(&self, _: Arc<Workflow>, _: Caller) -> Result<Defined, Refused> {
+        no_engine()
+    }
+
+    async fn start(
+        &self,
+        _: Submission,
+        _: Option<String>,
+        _: Caller,
+    ) -> Result<Accepted, Refused> {
+        no_engine()
+    }
+
+    async fn command(
+        &self,
+        _: InstanceId,
+        _: run::Command,
+        _: Caller,
+    ) -> Result<Position, Refused> {
+        no_engine()
+    }
+
+    /// Without an engine there is nobody to ask a worker, but the logs of the local one lie here.
+    async fn read_task_log(
+        &self,
+        attempt: AttemptId,
+        offset: u64,
+        limit: u32,
+    ) -> Result<LogChunk, Refused> {
+        let AttemptId { task, number } = attempt;
+        let path = self
+            .logs
+            .join(format!("{}/{}-{number}.log", task.instance, task.task));
+        let read = tokio::task::spawn_blocking(move || read_piece(&path, offset, limit)).await;
+        match read {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Refused::NotFound(
+                format!("attempt {attempt} left no log in this directory"),
+            )),
+            Ok(Err(error)) => Err(Refused::Unavailable(format!(
+                "the log cannot be read: {error}"
+            ))),
+            Err(error) => Err(Refused::Unavailable(format!(
+                "the log cannot be read: {error}"
+            ))),
+        }
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, Refused> {
+        Ok(Vec::new())
+    }
+
+    async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,302 @@
+//! The sessions: one connection to each engine, kept up for as long as the worker lives. A session moves
+//! messages; what they mean is the keeper's business.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use hyper_util::rt::TokioIo;
+use proto::worker::worker_session_client::WorkerSessionClient;
+use proto::worker::{EngineFrame, Heartbeat, Welcome, WorkerFrame, WorkerMessage};
+use proto::worker::{engine_message, report, worker_message};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tonic::Streaming;
+use tonic::transport::{Channel, Uri};
+
+use crate::Endpoint;
+use crate::dir::random;
+use crate::keeper::{Gauges, Input};
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long the engine may take from the connection to its welcome.
+const WELCOME: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// A frame stays well below the 4 MiB that gRPC receivers take by default.
+const FRAME_BYTES: usize = 1024 * 1024;
+const FRAME_MESSAGES: usize = 4096;
+/// Dispatches carry scripts, and many may come in one frame.
+const LARGEST_FRAME: usize = 64 * 1024 * 1024;
+
+static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Why an address cannot be connected to, as a sentence.
+pub(crate) fn check(endpoint: &Endpoint) -> Result<(), String> {
+    match endpoint {
+        Endpoint::Tcp(address) if parse(address).is_none() => Err(format!(
+            "{address:?} is not the address of an engine; write http://host:port"
+        )),
+        Endpoint::Tcp(_) | Endpoint::Unix(_) => Ok(()),
+    }
+}
+
+/// Reads an address as engines write it: `http://host:port`, or `unix:` and a path.
+pub(crate) fn parse(address: &str) -> Option<Endpoint> {
+    if let Some(path) = address.strip_prefix("unix:") {
+        return (!path.is_empty()).then(|| Endpoint::Unix(PathBuf::from(path)));
+    }
+    let uri: Uri = address.parse().ok()?;
+    let dialable =
+        uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+    dialable.then(|| Endpoint::Tcp(address.to_owned()))
+}
+
+/// Whether two endpoints are one address; a slash at the end makes no other.
+pub(crate) fn same(one: &Endpoint, other: &Endpoint) -> bool {
+    match (one, other) {
+        (Endpoint::Tcp(one), Endpoint::Tcp(other)) => {
+            one.trim_end_matches('/') == other.trim_end_matches('/')
+        }
+        (Endpoint::Unix(one), Endpoint::Unix(other)) => one == other,
+        (Endpoint::Tcp(_), Endpoint::Unix(_)) | (Endpoint::Unix(_), Endpoint::Tcp(_)) => false,
+    }
+}
+
+/// Keeps a session with this engine. Ends only by being aborted.
+pub(crate) async fn keep(
+    number: usize,
+    endpoint: Endpoint,
+    keeper: mpsc::Sender<Input>,
+    gauges: Arc<Gauges>,
+) {
+    let mut pause = SHORTEST_PAUSE;
+    let mut reachable = true;
+    loop {
+        let begun = Instant::now();
+        let ended = match connect(&endpoint).await {
+            Ok(channel) => converse(number, channel, &keeper, &gauges).await,
+            Err(error) => Err(describe(&error)),
+        };
+        if begun.elapsed() > LONGEST_PAUSE {
+            (pause, reachable) = (SHORTEST_PAUSE, true);
+        }
+        if reachable {
+            let why = ended
+                .err()
+                .unwrap_or_else(|| "it closed the session".into());
+            tracing::info!(engine = ?endpoint, %why, "no session with this engine; trying until there is one");
+            reachable = false;
+        }
+        // Half of the pause is chance, so that a thousand workers do not come back in one moment.
+        let half = pause / 2;
+        let jitter =
+            half.mul_f64(f64::from(u16::try_from(random() & 0xffff).unwrap_or(0)) / 65_536.0);
+        tokio::time::sleep(half + jitter).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn connect(endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+    let address = match endpoint {
+        Endpoint::Tcp(address) => address.clone(),
+        Endpoint::Unix(_) => "http://engine".into(),
+    };
+    let transport = tonic::transport::Endpoint::from_shared(address)?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
+    match endpoint {
+        Endpoint::Tcp(_) => transport.connect().await,
+        Endpoint::Unix(path) => {
+            let path = path.clone();
+            let connector = tower::service_fn(move |_: Uri| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            });
+            transport.connect_with_connector(connector).await
+        }
+    }
+}
+
+/// One session from hello to its end.
+async fn converse(
+    number: usize,
+    channel: Channel,
+    keeper: &mpsc::Sender<Input>,
+    gauges: &Gauges,
+) -> Result<(), String> {
+    let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    let (wire, messages) = mpsc::unbounded_channel();
+    let up = Input::Up {
+        session,
+        endpoint: number,
+        wire: wire.clone(),
+    };
+    keeper
+        .send(up)
+        .await
+        .map_err(|_| "the worker is going down")?;
+    let ended = exchange(session, channel, wire, messages, keeper, gauges).await;
+    let _ = keeper.send(Input::Down { session }).await;
+    ended
+}
+
+async fn exchange(
+    session: u64,
+    channel: Channel,
+    wire: mpsc::UnboundedSender<WorkerMessage>,
+    messages: mpsc::UnboundedReceiver<WorkerMessage>,
+    keeper: &mpsc::Sender<Input>,
+    gauges: &Gauges,
+) -> Result<(), String> {
+    let mut client = WorkerSessionClient::new(channel).max_decoding_message_size(LARGEST_FRAME);
+    let opening = async {
+        let mut inbound = client.open(frames(messages)).await?.into_inner();
+        let welcome = welcome(&mut inbound).await?;
+        Ok::<_, tonic::Status>((inbound, welcome))
+    };
+    let (mut inbound, (welcome, first)) = match timeout(WELCOME, opening).await {
+        Ok(opened) => opened.map_err(|status| status.to_string())?,
+        Err(_) => return Err("it did not welcome this worker".into()),
+    };
+    tracing::info!(engine = %welcome.engine, "session with an engine");
+    let tell = |input| async {
+        keeper
+            .send(input)
+            .await
+            .map_err(|_| "the worker is going down".to_owned())
+    };
+    tell(Input::Welcomed { session }).await?;
+    tell(Input::Heard {
+        session,
+        messages: first.messages,
+    })
+    .await?;
+
+    // Somewhat more often than asked for, as the engine counts from what arrives.
+    let every =
+        Duration::from_millis(u64::from(welcome.heartbeat_ms.clamp(50, 60_000))).mul_f64(0.8);
+    let mut heartbeats = interval(every);
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            frame = inbound.message() => match frame.map_err(|status| status.to_string())? {
+                Some(EngineFrame { messages }) => tell(Input::Heard { session, messages }).await?,
+                None => return Ok(()),
+            },
+            _ = heartbeats.tick() => {
+                let _ = wire.send(heartbeat(gauges));
+            }
+        }
+    }
+}
+
+/// The welcome, and what the engine said in the same frame after it.
+async fn welcome(
+    inbound: &mut Streaming<EngineFrame>,
+) -> Result<(Welcome, EngineFrame), tonic::Status> {
+    loop {
+        let Some(mut frame) = inbound.message().await? else {
+            return Err(tonic::Status::unavailable(
+                "it closed the session before the welcome",
+            ));
+        };
+        if frame.messages.is_empty() {
+            continue;
+        }
+        let first = frame.messages.remove(0);
+        if let Some(engine_message::Body::Welcome(welcome)) = first.body {
+            return Ok((welcome, frame));
+        }
+        return Err(tonic::Status::failed_precondition(
+            "it spoke before it welcomed this worker",
+        ));
+    }
+}
+
+/// Everything that queued while the last frame was on its way goes into the next one.
+fn frames(messages: mpsc::UnboundedReceiver<WorkerMessage>) -> impl Stream<Item = WorkerFrame> {
+    stream::unfold((messages, None), |(mut queue, kept)| async move {
+        let first = match kept {
+            Some(message) => message,
+            None => queue.recv().await?,
+        };
+        let mut bytes = weight(&first);
+        let mut messages = vec![first];
+        let mut next = None;
+        while messages.len() < FRAME_MESSAGES
+            && let Ok(message) = queue.try_recv()
+        {
+            bytes += weight(&message);
+            if bytes > FRAME_BYTES {
+                next = Some(message);
+                break;
+            }
+            messages.push(message);
+        }
+        Some((WorkerFrame { messages }, (queue, next)))
+    })
+}
+
+/// About how many bytes a message takes: exact enough to bound a frame, without encoding it twice.
+fn weight(message: &WorkerMessage) -> usize {
+    use worker_message::Body;
+    let text = match &message.body {
+        Some(Body::LogChunk(chunk)) => chunk.data.len(),
+        Some(Body::Hello(hello)) => hello.held.len() * 24,
+        Some(Body::Report(report)) => match &report.kind {
+            Some(report::Kind::Finished(end)) => {
+                end.reason.len()
+                    + end
+                        .outputs
+                        .iter()
+                        .map(|o| o.name.len() + o.value.len() + 8)
+                        .sum::<usize>()
+            }
+            Some(report::Kind::Started(_)) | None => 0,
+        },
+        Some(Body::Answer(answer)) => answer.rejected.len(),
+        Some(Body::Heartbeat(_)) | None => 0,
+    };
+    text + 256
+}
+
+fn heartbeat(gauges: &Gauges) -> WorkerMessage {
+    let status = gauges.read();
+    let busy = u32::try_from(status.queued + status.running).unwrap_or(u32::MAX);
+    WorkerMessage {
+        body: Some(worker_message::Body::Heartbeat(Heartbeat {
+            load: load(),
+            busy,
+        })),
+    }
+}
+
+/// The one-minute load average per core; 0 where the system does not say.
+fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|first| first.parse().ok())
+        .unwrap_or(0.0);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    load / f64::from(u32::try_from(cores).unwrap_or(1))
+}
+
+fn describe(error: &tonic::transport::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
