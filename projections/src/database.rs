@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Postgres, Row as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _, Sqlite, Transaction};
 
 use crate::Error;
 use crate::table::{Kind, Patches, Table};
@@ -59,6 +59,7 @@ impl Database {
             store::Database::Sqlite(path) => {
                 let options = store::sql::sqlite_options(&beside(path))
                     .synchronous(SqliteSynchronous::Normal);
+                store::sql::sqlite_connect(&options).await?.close().await?;
                 let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE);
                 Ok(Self::Sqlite {
                     // One writer at a time is SQLite's own rule; a second connection would only wait for it.

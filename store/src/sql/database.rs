@@ -6,13 +6,20 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous,
+};
 
 use crate::log::LogError;
 
 /// How long a writer of a SQLite file waits for another one.
 const BUSY: Duration = Duration::from_secs(20);
+/// Between two attempts to open a file that another process is just making.
+const AGAIN: Duration = Duration::from_millis(20);
+/// SQLite's primary result code for "another connection is in the way".
+const SQLITE_BUSY: i32 = 5;
 
 /// The address of a database. Its text never shows a password.
 #[derive(Clone)]
@@ -96,4 +103,30 @@ pub fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
+}
+
+/// Opens a SQLite file and leaves it in WAL mode, for every connection after this one.
+///
+/// Turning a new file into WAL mode is the one step for which SQLite does not wait: of several processes
+/// that open an empty file at once, all but one are told at once that it is busy. They try again here.
+pub async fn sqlite_connect(
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnection, sqlx::Error> {
+    let deadline = tokio::time::Instant::now() + BUSY;
+    loop {
+        match options.connect().await {
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// Extended result codes carry the primary one in their low byte (<https://sqlite.org/rescode.html>).
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }

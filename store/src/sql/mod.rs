@@ -23,7 +23,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use database::{Database, Pool, sqlite_options};
+pub use database::{Database, Pool, sqlite_connect, sqlite_options};
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Recorded, ShardInfo};
 use batch::Request;

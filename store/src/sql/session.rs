@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::batch::Group;
-use super::database::{Database, sqlite_options};
+use super::database::{Database, sqlite_connect, sqlite_options};
 use super::writer::Acquire;
 use super::{postgres, sqlite};
 use crate::log::Lease;
@@ -56,7 +56,9 @@ impl From<sqlx::Error> for Failure {
 impl Session {
     pub(super) async fn connect(database: &Database) -> Result<Self, sqlx::Error> {
         match database {
-            Database::Sqlite(path) => Ok(Self::Sqlite(sqlite_options(path).connect().await?)),
+            Database::Sqlite(path) => {
+                Ok(Self::Sqlite(sqlite_connect(&sqlite_options(path)).await?))
+            }
             Database::Postgres(options) => {
                 let connect = async {
                     let mut connection = options.connect().await?;
