@@ -168,7 +168,7 @@ impl TaskDocument {
             state_code: row.state.code(),
             host: filled(row.host),
             worker: filled(row.worker),
-            worker_group: spec.map_or(row.worker_group, |spec| spec.worker_group.clone()),
+            worker_group: spec.map_or(row.worker_group, |spec| spec.policy.worker_group.clone()),
             submit_time: Iso(row.submit_time),
             start_time: row.start_time.map(Iso),
             end_time: row.end_time.map(Iso),

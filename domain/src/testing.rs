@@ -5,11 +5,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, Rejection};
-use crate::id::{DefinitionCode, TaskCode, WorkerRef};
+use crate::id::{DefinitionCode, WorkerRef};
 use crate::time::Timestamp;
-use crate::workflow_definition::{
-    Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
-};
+use crate::workflow_definition::{Priority, TaskKind, TaskSpec, Workflow, WorkflowSpec};
 use crate::workflow_instance::{Depend, FailureStrategy, Submission};
 
 /// An aggregate with a past.
@@ -107,14 +105,8 @@ pub(crate) fn reborn(id: &str, incarnation: u32) -> WorkerRef {
 /// A task that does nothing, after the named ones.
 pub(crate) fn task(name: &str, depends_on: &[&str]) -> TaskSpec {
     TaskSpec {
-        name: name.to_owned(),
-        code: TaskCode::of_name(name),
-        kind: TaskKind::Noop {},
         depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
-        params: vec![],
-        retry: RetryPolicy::default(),
-        priority: Priority::default(),
-        worker_group: "default".to_owned(),
+        ..TaskSpec::new(name, TaskKind::Noop {})
     }
 }
 
@@ -123,8 +115,8 @@ pub(crate) fn spec(tasks: Vec<TaskSpec>) -> WorkflowSpec {
     WorkflowSpec {
         name: "flow".to_owned(),
         project: "default".to_owned(),
-        params: vec![],
         tasks,
+        ..WorkflowSpec::default()
     }
 }
 

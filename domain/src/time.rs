@@ -46,6 +46,26 @@ pub mod millis {
     }
 }
 
+/// The same for a [`Duration`] that may be absent.
+pub mod optional_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes the milliseconds as a number, or null.
+    pub fn serialize<S: Serializer>(span: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => super::millis::serialize(span, out),
+            None => out.serialize_none(),
+        }
+    }
+
+    /// Reads a number of milliseconds, or null.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

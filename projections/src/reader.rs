@@ -193,7 +193,7 @@ impl Reader {
             if let Some(task) = spec.tasks.iter().find(|task| task.code == row.task) {
                 row.name.clone_from(&task.name);
                 task.kind.name().clone_into(&mut row.task_type);
-                row.worker_group.clone_from(&task.worker_group);
+                row.worker_group.clone_from(&task.policy.worker_group);
             }
         }
         Ok(rows)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::TaskCode;
 use domain::workflow_definition::{
-    Direction, Param, Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
+    Direction, Param, Policy, Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
 };
 use proptest::prelude::*;
 
@@ -59,13 +59,16 @@ prop_compose! {
                 kind: if noop { TaskKind::Noop {} } else { TaskKind::Shell { run } },
                 depends_on: names[..index].iter().filter(|_| bits & 2 == 0).cloned().collect(),
                 params: params_of(params),
-                retry: if retry.times == 0 { RetryPolicy::default() } else { retry },
-                priority: if bits & 4 == 0 { Priority::Medium } else { Priority::Lowest },
-                worker_group: if bits & 8 == 0 { "default".to_owned() } else { "big".to_owned() },
+                policy: Policy {
+                    retry: if retry.times == 0 { RetryPolicy::default() } else { retry },
+                    priority: if bits & 4 == 0 { Priority::Medium } else { Priority::Lowest },
+                    worker_group: if bits & 8 == 0 { "default".to_owned() } else { "big".to_owned() },
+                    ..Policy::default()
+                },
             }
         }).collect();
         let globals = params_of(globals).into_iter().map(|param| Param { direct: Direction::In, ..param });
-        WorkflowSpec { name: flow, project, params: globals.collect(), tasks }
+        WorkflowSpec { name: flow, project, params: globals.collect(), tasks, ..WorkflowSpec::default() }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use domain::TaskCode;
 use domain::workflow_definition::{
-    Direction, Param, Priority, RetryPolicy, TaskKind, TaskSpec, WorkflowSpec,
+    Direction, Param, Policy, Priority, RetryPolicy, TaskKind, TaskSpec, WorkflowSpec,
 };
 
 use crate::document::{Data, Fields, Node, did_you_mean, join, short};
@@ -100,6 +100,7 @@ pub(super) fn workflow(
         project: project.unwrap_or_else(|| DEFAULT_PROJECT.to_owned()),
         params,
         tasks,
+        ..WorkflowSpec::default()
     })
 }
 
@@ -189,9 +190,12 @@ fn task(index: usize, node: &Node, fields: &mut Fields) -> TaskSpec {
         kind,
         depends_on,
         params,
-        retry,
-        priority,
-        worker_group,
+        policy: Policy {
+            retry,
+            priority,
+            worker_group,
+            ..Policy::default()
+        },
     }
 }
 
@@ -211,9 +215,7 @@ fn unread_task(index: usize) -> TaskSpec {
         kind: TaskKind::Noop {},
         depends_on: Vec::new(),
         params: Vec::new(),
-        retry: RetryPolicy::default(),
-        priority: Priority::default(),
-        worker_group: DEFAULT_WORKER_GROUP.to_owned(),
+        policy: Policy::default(),
     }
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use domain::TaskCode;
-use domain::workflow_definition::{Direction, Param, Priority, RetryPolicy, TaskKind, TaskSpec};
+use domain::workflow_definition::{
+    Direction, Param, Policy, Priority, RetryPolicy, TaskKind, TaskSpec,
+};
 
 use super::*;
 
@@ -77,18 +79,21 @@ fn every_key_is_read() {
         },
         depends_on: vec![],
         params: vec![rows, Param::text("day", ""), Param::text("short", "form")],
-        retry: RetryPolicy {
-            times: 2,
-            interval: Duration::from_secs(30),
+        policy: Policy {
+            retry: RetryPolicy {
+                times: 2,
+                interval: Duration::from_secs(30),
+            },
+            priority: Priority::High,
+            worker_group: "big".to_owned(),
+            ..Policy::default()
         },
-        priority: Priority::High,
-        worker_group: "big".to_owned(),
     };
     assert_eq!(spec.tasks[0], extract);
     assert_eq!(spec.tasks[1].kind, TaskKind::Noop {});
     assert_eq!(spec.tasks[1].depends_on, ["extract", "load"]);
     assert_eq!(spec.tasks[2].code, TaskCode::of_name("load"));
-    assert_eq!(spec.tasks[2].worker_group, "default");
+    assert_eq!(spec.tasks[2].policy.worker_group, "default");
 }
 
 #[test]

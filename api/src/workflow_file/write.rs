@@ -76,9 +76,9 @@ struct LongForm<'a> {
 fn task(spec: &TaskSpec) -> Task<'_> {
     let (kind, run) = match &spec.kind {
         TaskKind::Shell { run } => (None, Some(run.as_str())),
-        TaskKind::Noop {} => (Some(spec.kind.name()), None),
+        _ => (Some(spec.kind.name()), None),
     };
-    let RetryPolicy { times, interval } = spec.retry;
+    let RetryPolicy { times, interval } = spec.policy.retry;
     Task {
         name: &spec.name,
         code: (spec.code != TaskCode::of_name(&spec.name)).then_some(spec.code),
@@ -90,8 +90,9 @@ fn task(spec: &TaskSpec) -> Task<'_> {
             times,
             interval: duration(interval),
         }),
-        priority: (spec.priority != Priority::default()).then_some(spec.priority),
-        worker_group: (spec.worker_group != DEFAULT_WORKER_GROUP).then_some(&spec.worker_group),
+        priority: (spec.policy.priority != Priority::default()).then_some(spec.policy.priority),
+        worker_group: (spec.policy.worker_group != DEFAULT_WORKER_GROUP)
+            .then_some(&spec.policy.worker_group),
     }
 }
 

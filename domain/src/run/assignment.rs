@@ -37,7 +37,17 @@ impl Run {
         );
         let body = match &spec.kind {
             TaskKind::Shell { run } => params::substitute(run, &params),
-            TaskKind::Noop {} => String::new(),
+            TaskKind::Python { run, .. } => params::substitute(run, &params),
+            TaskKind::Noop {}
+            | TaskKind::Http(_)
+            | TaskKind::Sql(_)
+            | TaskKind::Plugin { .. }
+            | TaskKind::Conditions { .. }
+            | TaskKind::Switch { .. }
+            | TaskKind::SubWorkflow { .. }
+            | TaskKind::Dependent { .. }
+            | TaskKind::Dynamic { .. }
+            | TaskKind::Blocking { .. } => String::new(),
         };
         Some(Assignment {
             attempt: AttemptId {

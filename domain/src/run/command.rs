@@ -154,8 +154,8 @@ impl Run {
                 };
                 report.outputs.retain(|output| declared(&output.name));
                 let retry = self.goes_on().then_some(task_instance::Retry {
-                    times: spec.retry.times,
-                    interval: spec.retry.interval,
+                    times: spec.policy.retry.times,
+                    interval: spec.policy.retry.interval,
                     at: now,
                 });
                 Task::ReportFinished {

@@ -238,8 +238,8 @@ fn report(outcome: Outcome) -> Report {
 /// A task that may be retried this often, after ten seconds.
 fn retried(name: &str, depends_on: &[&str], times: u32) -> TaskSpec {
     let mut spec = task(name, depends_on);
-    spec.retry.times = times;
-    spec.retry.interval = std::time::Duration::from_secs(10);
+    spec.policy.retry.times = times;
+    spec.policy.retry.interval = std::time::Duration::from_secs(10);
     spec
 }
 

@@ -8,7 +8,8 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::graph::{Graph, Node};
-use super::spec::{Direction, Param, TaskKind, WorkflowSpec};
+use super::kind::TaskKind;
+use super::spec::{Direction, Param, WorkflowSpec};
 
 /// A workflow that makes sense: names and codes are unique, dependencies exist, there is no cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +96,11 @@ fn rule_flaws(spec: &WorkflowSpec, flaws: &mut Vec<Flaw>) {
     for (index, task) in spec.tasks.iter().enumerate() {
         let place = format!("tasks[{index}]");
         name_flaws(&format!("{place}.name"), &task.name, flaws);
-        name_flaws(&format!("{place}.worker_group"), &task.worker_group, flaws);
+        name_flaws(
+            &format!("{place}.worker_group"),
+            &task.policy.worker_group,
+            flaws,
+        );
         param_flaws(&format!("{place}.params"), &task.params, flaws);
         if let TaskKind::Shell { run } = &task.kind
             && run.trim().is_empty()
@@ -207,7 +212,7 @@ fn dependencies(
     by_name: &HashMap<&str, Node>,
     flaws: &mut Vec<Flaw>,
 ) -> Vec<Vec<Node>> {
-    let mut predecessors = Vec::with_capacity(spec.tasks.len());
+    let mut predecessors: Vec<Vec<Node>> = Vec::with_capacity(spec.tasks.len());
     for (index, task) in spec.tasks.iter().enumerate() {
         let mut before: Vec<Node> = Vec::with_capacity(task.depends_on.len());
         for (place, name) in task.depends_on.iter().enumerate() {
@@ -222,10 +227,27 @@ fn dependencies(
                 )),
             }
         }
+        predecessors.push(before);
+    }
+    // The branches of a task that chooses are its successors, whether they say so or not.
+    for (index, task) in spec.tasks.iter().enumerate() {
+        for (place, name) in task.kind.targets() {
+            match by_name.get(name) {
+                Some(&target) => predecessors[target as usize].push(index as Node),
+                None => flaws.push(flaw(
+                    format!("tasks[{index}].{place}"),
+                    format!(
+                        "task \"{}\" leads to \"{name}\", which does not exist",
+                        task.name
+                    ),
+                )),
+            }
+        }
+    }
+    for before in &mut predecessors {
         // Naming a predecessor twice says nothing new.
         before.sort_unstable();
         before.dedup();
-        predecessors.push(before);
     }
     predecessors
 }

@@ -3,6 +3,7 @@
 
 mod check;
 mod graph;
+mod kind;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,14 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{Flaw, Workflow};
 pub use graph::{Graph, Node};
-pub use spec::{Direction, Param, Priority, RetryPolicy, TaskKind, TaskSpec, WorkflowSpec};
+pub use kind::{
+    Case, Condition, DynamicValues, End, HttpRequest, SqlStatement, TaskEnd, TaskKind, Upstream,
+    Verdict,
+};
+pub use spec::{
+    Direction, Execution, Param, Policy, Priority, RetryPolicy, TaskGroupRef, TaskSpec, Timeout,
+    TimeoutStrategy, WorkflowSpec,
+};
 
 use crate::aggregate::{Aggregate, AggregateType, Corrupt, EventType, Rejection};
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::TaskKind;
 use crate::id::TaskCode;
-use crate::time::millis;
+use crate::time::{millis, optional_millis};
 
 /// A workflow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkflowSpec {
     /// Unique in its project.
@@ -19,6 +20,17 @@ pub struct WorkflowSpec {
     /// Global parameters. A start parameter of the same name wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<Param>,
+    /// What happens when it is started while an earlier run of it has not ended.
+    #[serde(default, skip_serializing_if = "Execution::is_parallel")]
+    pub execution: Execution,
+    /// A run that takes longer raises an alert, and goes on.
+    #[serde(
+        rename = "timeout_ms",
+        default,
+        with = "optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub timeout: Option<Duration>,
     /// Its nodes, in the author's order.
     pub tasks: Vec<TaskSpec>,
 }
@@ -40,18 +52,100 @@ pub struct TaskSpec {
     /// Its own parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub params: Vec<Param>,
+    /// When and where it may run, and what happens when it does not end well.
+    #[serde(flatten)]
+    pub policy: Policy,
+}
+
+impl TaskSpec {
+    /// A task of this name that runs at once, everywhere, with everything else left open.
+    pub fn new(name: impl Into<String>, kind: TaskKind) -> Self {
+        let name = name.into();
+        Self {
+            code: TaskCode::of_name(&name),
+            name,
+            kind,
+            depends_on: Vec::new(),
+            params: Vec::new(),
+            policy: Policy::default(),
+        }
+    }
+}
+
+/// When and where a task may run, and what happens when it does not end well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
     /// What happens when it fails.
-    #[serde(skip_serializing_if = "RetryPolicy::is_none")]
+    #[serde(default, skip_serializing_if = "RetryPolicy::is_none")]
     pub retry: RetryPolicy,
     /// Who goes first when workers are short.
-    #[serde(skip_serializing_if = "Priority::is_medium")]
+    #[serde(default, skip_serializing_if = "Priority::is_medium")]
     pub priority: Priority,
     /// Which workers may run it.
+    #[serde(default = "Policy::default_group")]
     pub worker_group: String,
+    /// How long it waits after its submission before it looks for a worker.
+    #[serde(
+        rename = "delay_ms",
+        default,
+        with = "millis",
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub delay: Duration,
+    /// How long it may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+    /// How long it waits for a worker of its group before it fails; for ever when there is none.
+    #[serde(
+        rename = "dispatch_timeout_ms",
+        default,
+        with = "optional_millis",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub dispatch_timeout: Option<Duration>,
+    /// The environment whose exports come before its script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// The pool in which it needs a slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_group: Option<TaskGroupRef>,
+    /// It is not run, and its neighbours see through it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forbidden: bool,
+    /// An earlier success with the same definition and the same inputs stands for running it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cache: bool,
+}
+
+impl Policy {
+    /// The group of a task whose author named none.
+    pub const DEFAULT_GROUP: &'static str = "default";
+
+    fn default_group() -> String {
+        Self::DEFAULT_GROUP.to_owned()
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            priority: Priority::default(),
+            worker_group: Self::default_group(),
+            delay: Duration::ZERO,
+            timeout: None,
+            dispatch_timeout: None,
+            environment: None,
+            task_group: None,
+            forbidden: false,
+            cache: false,
+        }
+    }
 }
 
 /// A [`TaskSpec`] on its way in. serde cannot both flatten and refuse unknown keys, so what is not named
-/// here goes to the task's kind, and that refuses what it does not know.
+/// here is dealt out by name, and the task's kind gets the rest and refuses what it does not know.
 #[derive(Deserialize)]
 struct Stored {
     name: String,
@@ -60,52 +154,42 @@ struct Stored {
     depends_on: Vec<String>,
     #[serde(default)]
     params: Vec<Param>,
-    #[serde(default)]
-    retry: RetryPolicy,
-    #[serde(default)]
-    priority: Priority,
-    worker_group: String,
     #[serde(flatten)]
-    kind: serde_json::Map<String, serde_json::Value>,
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Stored {
+    /// The keys of [`Policy`].
+    const POLICY: [&'static str; 10] = [
+        "retry",
+        "priority",
+        "worker_group",
+        "delay_ms",
+        "timeout",
+        "dispatch_timeout_ms",
+        "environment",
+        "task_group",
+        "forbidden",
+        "cache",
+    ];
 }
 
 impl TryFrom<Stored> for TaskSpec {
     type Error = serde_json::Error;
 
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
+        let (policy, kind): (serde_json::Map<_, _>, serde_json::Map<_, _>) = stored
+            .rest
+            .into_iter()
+            .partition(|(key, _)| Stored::POLICY.contains(&key.as_str()));
         Ok(Self {
             name: stored.name,
             code: stored.code,
-            kind: serde_json::from_value(stored.kind.into())?,
+            kind: serde_json::from_value(kind.into())?,
             depends_on: stored.depends_on,
             params: stored.params,
-            retry: stored.retry,
-            priority: stored.priority,
-            worker_group: stored.worker_group,
+            policy: serde_json::from_value(policy.into())?,
         })
-    }
-}
-
-/// What a task does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "SCREAMING_SNAKE_CASE", deny_unknown_fields)]
-pub enum TaskKind {
-    /// Runs a shell script.
-    Shell {
-        /// The script; `${name}` is replaced by the parameter of that name.
-        run: String,
-    },
-    /// Does nothing, inside the worker, and succeeds: for joins, and for measuring the engine alone.
-    Noop {},
-}
-
-impl TaskKind {
-    /// The type as authors and workers name it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Shell { .. } => "SHELL",
-            Self::Noop {} => "NOOP",
-        }
     }
 }
 
@@ -234,5 +318,65 @@ impl Priority {
     )]
     const fn is_medium(&self) -> bool {
         matches!(self, Self::Medium)
+    }
+}
+
+/// How long a task may run, counted from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeout {
+    /// How long.
+    #[serde(rename = "after_ms", with = "millis")]
+    pub after: Duration,
+    /// What happens then.
+    pub strategy: TimeoutStrategy,
+}
+
+/// What happens when a task has run for too long (`TaskTimeoutStrategy` of `DolphinScheduler`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TimeoutStrategy {
+    /// An alert; the task goes on.
+    Warn,
+    /// The task is killed.
+    Failed,
+    /// Both.
+    WarnFailed,
+}
+
+/// A slot that a task needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskGroupRef {
+    /// The pool.
+    pub name: String,
+    /// Who gets a free slot first: the larger number.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// What happens when a workflow is started while an earlier run of it has not ended
+/// (`WorkflowExecutionType` of `DolphinScheduler`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Execution {
+    /// Both run.
+    #[default]
+    Parallel,
+    /// The new one waits.
+    SerialWait,
+    /// The new one ends at once.
+    SerialDiscard,
+    /// The earlier ones are stopped.
+    SerialPriority,
+}
+
+impl Execution {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks with a reference"
+    )]
+    pub(crate) const fn is_parallel(&self) -> bool {
+        matches!(self, Self::Parallel)
     }
 }

@@ -64,14 +64,14 @@ fn every_part_of_a_definition_reads_back_as_it_was_written() {
             ..Param::text("rows", "")
         },
     ];
-    full.retry = RetryPolicy {
+    full.policy.retry = RetryPolicy {
         times: 2,
         interval: Duration::from_millis(1_500),
     };
-    full.priority = Priority::Highest;
-    full.worker_group = "gpu".to_owned();
+    full.policy.priority = Priority::Highest;
+    full.policy.worker_group = "gpu".to_owned();
     let mut interval_without_retries = task("extract", &[]);
-    interval_without_retries.retry.interval = Duration::from_secs(30);
+    interval_without_retries.policy.retry.interval = Duration::from_secs(30);
     let mut spec = spec(vec![interval_without_retries, full]);
     spec.params = vec![Param::text("day", "2026-01-01")];
     let event = defined(1, &Workflow::check(spec).unwrap());

@@ -118,10 +118,10 @@ impl Core {
             let rank = Rank {
                 refusals: state.refusals,
                 run: run.priority(),
-                task: spec.priority,
+                task: spec.policy.priority,
                 id: task,
             };
-            self.queue.push(&spec.worker_group, &rank);
+            self.queue.push(&spec.policy.worker_group, &rank);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::workflow_definition::{RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec};
+use domain::workflow_definition::{
+    Policy, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
+};
 use domain::workflow_instance::{FailureStrategy, Submission};
 use domain::{DefinitionCode, InstanceId, ShardId, TaskCode};
 use engine::core::{Answer, Asked, Input, Request};
@@ -142,20 +144,21 @@ pub(crate) fn wanted(index: u64, rng: &mut Rng) -> Wanted {
             },
             depends_on,
             params: Vec::new(),
-            retry: if retry.times == 0 {
-                RetryPolicy::default()
-            } else {
-                retry
+            policy: Policy {
+                retry: if retry.times == 0 {
+                    RetryPolicy::default()
+                } else {
+                    retry
+                },
+                ..Policy::default()
             },
-            priority: domain::workflow_definition::Priority::Medium,
-            worker_group: "default".to_owned(),
         });
     }
     let spec = WorkflowSpec {
         name: format!("w{index}"),
         project: "default".to_owned(),
-        params: Vec::new(),
         tasks,
+        ..WorkflowSpec::default()
     };
     let definition = DefinitionCode::new(&spec.project, &spec.name);
     let failure = if rng.percent(50) {

@@ -239,22 +239,23 @@ fn spec() -> WorkflowSpec {
             direct: Direction::Out,
             ..Param::text("rows", "")
         }],
-        retry: RetryPolicy {
-            times,
-            interval: Duration::from_secs(1),
+        policy: workflow_definition::Policy {
+            retry: RetryPolicy {
+                times,
+                interval: Duration::from_secs(1),
+            },
+            ..workflow_definition::Policy::default()
         },
-        priority: workflow_definition::Priority::Medium,
-        worker_group: "default".to_owned(),
     };
     WorkflowSpec {
         name: "etl".to_owned(),
         project: "default".to_owned(),
-        params: Vec::new(),
         tasks: vec![
             task("extract", &[], 2),
             task("check", &["extract"], 0),
             task("load", &["extract"], 1),
         ],
+        ..WorkflowSpec::default()
     }
 }
 

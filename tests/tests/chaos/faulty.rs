@@ -51,14 +51,8 @@ fn task(folder: &Path, name: &str, depends_on: &[&str], also: &str) -> TaskSpec 
         side.display()
     );
     TaskSpec {
-        name: name.to_owned(),
-        code: TaskCode::of_name(name),
-        kind: TaskKind::Shell { run },
         depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
-        params: vec![],
-        retry: RetryPolicy::default(),
-        priority: Priority::default(),
-        worker_group: "default".to_owned(),
+        ..TaskSpec::new(name, TaskKind::Shell { run })
     }
 }
 
@@ -74,7 +68,7 @@ fn diamond(folder: &Path, bad: bool) -> Arc<Workflow> {
             "[ $TIDEMILL_ATTEMPT -gt 1 ]"
         },
     );
-    flaky.retry = RetryPolicy {
+    flaky.policy.retry = RetryPolicy {
         times: 1,
         interval: Duration::from_millis(20),
     };
@@ -87,8 +81,8 @@ fn diamond(folder: &Path, bad: bool) -> Arc<Workflow> {
     let spec = WorkflowSpec {
         name: if bad { "bad" } else { "good" }.to_owned(),
         project: "default".to_owned(),
-        params: vec![],
         tasks,
+        ..WorkflowSpec::default()
     };
     Arc::new(Workflow::check(spec).unwrap())
 }
@@ -411,8 +405,8 @@ async fn a_report_that_comes_while_the_storage_is_away_is_applied_when_it_is_bac
     let spec = WorkflowSpec {
         name: "good".to_owned(),
         project: "default".to_owned(),
-        params: vec![],
         tasks: vec![task(house.folder.path(), "first", &[], &wait)],
+        ..WorkflowSpec::default()
     };
     let workflow = Arc::new(Workflow::check(spec).unwrap());
     insist(|| house.engine.define(workflow.clone(), Metadata::default())).await;

@@ -114,7 +114,7 @@ fn a_tasks_own_output_takes_the_place_of_what_it_was_handed() {
 #[test]
 fn a_failed_attempt_hands_nothing_on() {
     let mut first = hands_on(task("a", &[]), &["x"]);
-    first.retry.times = 1;
+    first.policy.retry.times = 1;
     let mut world = World::of(vec![first, task("b", &["a"])]);
     world.dispatch("a");
     world.say(

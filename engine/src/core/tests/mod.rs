@@ -3,7 +3,7 @@
 
 use domain::TaskCode;
 use domain::workflow_definition::{
-    Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
+    Policy, Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
 };
 use domain::workflow_instance::{Depend, FailureStrategy, Submission};
 use domain::{AggregateType, AttemptId, DefinitionCode, Fact, StreamId};
@@ -271,7 +271,6 @@ fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
     let spec = WorkflowSpec {
         name: "w".to_owned(),
         project: "p".to_owned(),
-        params: Vec::new(),
         tasks: vec![TaskSpec {
             code: TaskCode(1),
             name: "t".to_owned(),
@@ -280,10 +279,12 @@ fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
             },
             depends_on: Vec::new(),
             params: Vec::new(),
-            retry,
-            priority: Priority::Medium,
-            worker_group: "default".to_owned(),
+            policy: Policy {
+                retry,
+                ..Policy::default()
+            },
         }],
+        ..WorkflowSpec::default()
     };
     let submission = Submission {
         definition: DefinitionCode::new("p", "w"),
