@@ -8,6 +8,7 @@
 //! Read in this order: [`task_instance`], [`workflow_instance`], [`run`], [`workflow_definition`].
 
 pub mod aggregate;
+pub mod calendar;
 pub mod fact;
 pub mod id;
 pub mod params;

@@ -1,9 +1,13 @@
 //! Parameters: which value wins, and how `${name}` is replaced.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use crate::task_instance::Output;
 use crate::workflow_definition::{Direction, Param, Workflow};
+
+pub use check::check_value;
 
 /// Values by name, as a task sees them.
 pub type Values = BTreeMap<String, String>;
