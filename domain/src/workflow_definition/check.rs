@@ -1,5 +1,5 @@
 //! The door to a DAG. Looks for every flaw instead of stopping at the first, because an author mends a
-//! file once.
+//! file once. The shape is seen to here; what else the rules of today ask is in [`super::rules`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -8,8 +8,8 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::graph::{Graph, Node};
-use super::kind::TaskKind;
-use super::spec::{Direction, Param, WorkflowSpec};
+use super::rules;
+use super::spec::WorkflowSpec;
 
 /// A workflow that makes sense: names and codes are unique, dependencies exist, there is no cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,21 +40,25 @@ impl Workflow {
     /// Every flaw of the workflow, in the order of the document; or the workflow.
     pub fn check(spec: WorkflowSpec) -> Result<Self, Vec<Flaw>> {
         let mut flaws = Vec::new();
-        rule_flaws(&spec, &mut flaws);
-        Self::shape(spec, flaws)
+        let shape = Shape::of(&spec, &mut flaws);
+        rules::look(&spec, &shape, &mut flaws);
+        let predecessors = shape.predecessors;
+        Self::new(spec, predecessors, flaws)
     }
 
     /// A workflow that was checked when it was recorded. The rules may have become stricter since then,
     /// and it stands; but it must have a shape.
     pub fn recorded(spec: WorkflowSpec) -> Result<Self, Vec<Flaw>> {
-        Self::shape(spec, Vec::new())
+        let mut flaws = Vec::new();
+        let predecessors = Shape::of(&spec, &mut flaws).predecessors;
+        Self::new(spec, predecessors, flaws)
     }
 
-    fn shape(spec: WorkflowSpec, mut flaws: Vec<Flaw>) -> Result<Self, Vec<Flaw>> {
-        let by_name = unique_names(&spec, &mut flaws);
-        unique_codes(&spec, &mut flaws);
-        let predecessors = dependencies(&spec, &by_name, &mut flaws);
-        cycles(&spec, &predecessors, &mut flaws);
+    fn new(
+        spec: WorkflowSpec,
+        predecessors: Vec<Vec<Node>>,
+        mut flaws: Vec<Flaw>,
+    ) -> Result<Self, Vec<Flaw>> {
         if !flaws.is_empty() {
             flaws.sort_by_key(|flaw| place_in_document(&flaw.place));
             return Err(flaws);
@@ -74,46 +78,68 @@ impl Workflow {
     }
 }
 
-/// What the rules of today refuse in a workflow, whatever its shape.
-fn rule_flaws(spec: &WorkflowSpec, flaws: &mut Vec<Flaw>) {
-    name_flaws("name", &spec.name, flaws);
-    name_flaws("project", &spec.project, flaws);
-    param_flaws("params", &spec.params, flaws);
-    for (index, param) in spec.params.iter().enumerate() {
-        if param.direct == Direction::Out {
-            flaws.push(flaw(
-                format!("params[{index}].direct"),
-                "a global parameter is always IN",
-            ));
+/// Who is who, and who comes before whom, as far as the author's names lead somewhere.
+pub(super) struct Shape<'a> {
+    by_name: HashMap<&'a str, Node>,
+    /// By node, in order, each once.
+    predecessors: Vec<Vec<Node>>,
+    /// Every name leads somewhere.
+    whole: bool,
+}
+
+impl<'a> Shape<'a> {
+    fn of(spec: &'a WorkflowSpec, flaws: &mut Vec<Flaw>) -> Self {
+        let by_name = unique_names(spec, flaws);
+        unique_codes(spec, flaws);
+        let so_far = flaws.len();
+        let mut predecessors = dependencies(spec, &by_name, flaws);
+        branches(spec, &by_name, &mut predecessors, flaws);
+        let whole = flaws.len() == so_far;
+        for before in &mut predecessors {
+            // Naming a predecessor twice says nothing new.
+            before.sort_unstable();
+            before.dedup();
+        }
+        cycles(spec, &predecessors, flaws);
+        Self {
+            by_name,
+            predecessors,
+            whole,
         }
     }
-    if spec.tasks.is_empty() {
-        flaws.push(flaw(
-            "tasks".to_owned(),
-            "a workflow needs at least one task",
-        ));
+
+    /// The task of this name.
+    pub(super) fn node(&self, name: &str) -> Option<Node> {
+        self.by_name.get(name).copied()
     }
-    for (index, task) in spec.tasks.iter().enumerate() {
-        let place = format!("tasks[{index}]");
-        name_flaws(&format!("{place}.name"), &task.name, flaws);
-        name_flaws(
-            &format!("{place}.worker_group"),
-            &task.policy.worker_group,
-            flaws,
-        );
-        param_flaws(&format!("{place}.params"), &task.params, flaws);
-        if let TaskKind::Shell { run } = &task.kind
-            && run.trim().is_empty()
-        {
-            flaws.push(flaw(format!("{place}.run"), "a SHELL task needs a script"));
+
+    /// Every name in it leads somewhere, so it can be said who does not come before whom.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// This node comes right before that one.
+    pub(super) fn is_predecessor(&self, node: Node, of: Node) -> bool {
+        self.predecessors[of as usize].binary_search(&node).is_ok()
+    }
+
+    /// Which nodes come before this one, however far.
+    pub(super) fn all_before(&self, node: Node) -> Vec<bool> {
+        let mut before = vec![false; self.predecessors.len()];
+        let mut open = self.predecessors[node as usize].clone();
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut before[node as usize], true) {
+                open.extend_from_slice(&self.predecessors[node as usize]);
+            }
         }
+        before
     }
 }
 
 /// Which part of the document a place is in, and which item of it.
 fn place_in_document(place: &str) -> (usize, usize) {
     let (part, item) = place.split_at(place.find('[').unwrap_or(place.len()));
-    let parts = ["name", "project", "params", "tasks"];
+    let parts = ["name", "project", "params", "timeout", "tasks"];
     let part = parts.iter().position(|known| *known == part);
     let item = item.trim_start_matches('[').split(']').next();
     (
@@ -122,53 +148,10 @@ fn place_in_document(place: &str) -> (usize, usize) {
     )
 }
 
-fn flaw(place: String, problem: impl Into<String>) -> Flaw {
+pub(super) fn flaw(place: String, problem: impl Into<String>) -> Flaw {
     Flaw {
         place,
         problem: problem.into(),
-    }
-}
-
-fn name_flaws(place: &str, name: &str, flaws: &mut Vec<Flaw>) {
-    if name.trim().is_empty() {
-        flaws.push(flaw(place.to_owned(), "must not be empty"));
-    } else if name.len() > Workflow::LONGEST_NAME {
-        flaws.push(flaw(
-            place.to_owned(),
-            format!("is longer than {} bytes", Workflow::LONGEST_NAME),
-        ));
-    } else if name.chars().any(char::is_control) {
-        flaws.push(flaw(
-            place.to_owned(),
-            "must not contain control characters",
-        ));
-    }
-}
-
-fn param_flaws(place: &str, params: &[Param], flaws: &mut Vec<Flaw>) {
-    let mut seen = HashMap::new();
-    for (index, param) in params.iter().enumerate() {
-        name_flaws(&format!("{place}[{index}].name"), &param.name, flaws);
-        if !Param::TYPES.contains(&param.type_name.as_str()) {
-            let known = Param::TYPES.join(", ");
-            flaws.push(flaw(
-                format!("{place}[{index}].type"),
-                format!(
-                    "unknown type \"{}\"; expected one of {known}",
-                    param.type_name
-                ),
-            ));
-        }
-        // DolphinScheduler lets an IN and an OUT of one name stand side by side.
-        if let Some(first) = seen.insert((&param.name, param.direct == Direction::Out), index) {
-            flaws.push(flaw(
-                format!("{place}[{index}].name"),
-                format!(
-                    "parameter \"{}\" is already given at {place}[{first}]",
-                    param.name
-                ),
-            ));
-        }
     }
 }
 
@@ -207,6 +190,7 @@ fn unique_codes(spec: &WorkflowSpec, flaws: &mut Vec<Flaw>) {
     }
 }
 
+/// Who comes before whom by `depends_on`.
 fn dependencies(
     spec: &WorkflowSpec,
     by_name: &HashMap<&str, Node>,
@@ -229,27 +213,33 @@ fn dependencies(
         }
         predecessors.push(before);
     }
-    // The branches of a task that chooses are its successors, whether they say so or not.
+    predecessors
+}
+
+/// The branches of a task that chooses are its successors, whether they say so or not.
+fn branches(
+    spec: &WorkflowSpec,
+    by_name: &HashMap<&str, Node>,
+    predecessors: &mut [Vec<Node>],
+    flaws: &mut Vec<Flaw>,
+) {
     for (index, task) in spec.tasks.iter().enumerate() {
         for (place, name) in task.kind.targets() {
+            let place = format!("tasks[{index}].{place}");
+            let name_of_task = &task.name;
             match by_name.get(name) {
+                Some(&target) if target as usize == index => flaws.push(flaw(
+                    place,
+                    format!("task \"{name_of_task}\" leads to itself"),
+                )),
                 Some(&target) => predecessors[target as usize].push(index as Node),
                 None => flaws.push(flaw(
-                    format!("tasks[{index}].{place}"),
-                    format!(
-                        "task \"{}\" leads to \"{name}\", which does not exist",
-                        task.name
-                    ),
+                    place,
+                    format!("task \"{name_of_task}\" leads to \"{name}\", which does not exist"),
                 )),
             }
         }
     }
-    for before in &mut predecessors {
-        // Naming a predecessor twice says nothing new.
-        before.sort_unstable();
-        before.dedup();
-    }
-    predecessors
 }
 
 /// One flaw per knot of tasks that wait for each other, at the first of them.

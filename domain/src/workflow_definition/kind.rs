@@ -214,6 +214,11 @@ pub struct HttpRequest {
     pub expect_body: Option<String>,
 }
 
+impl HttpRequest {
+    /// The statuses that an answer can have.
+    pub const STATUSES: std::ops::RangeInclusive<u16> = 100..=599;
+}
+
 /// A statement and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 mod check;
 mod graph;
 mod kind;
+mod rules;
 mod spec;
 #[cfg(test)]
 mod tests;

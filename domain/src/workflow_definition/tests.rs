@@ -125,10 +125,7 @@ fn every_flaw_is_told_with_its_place_in_the_order_of_the_document() {
     ]);
     broken.name = String::new();
     broken.params = vec![
-        Param {
-            direct: Direction::Out,
-            ..Param::text("x", "1")
-        },
+        Param::text("\t", "1"),
         Param {
             type_name: "COLOUR".to_owned(),
             ..Param::text("y", "1")
@@ -142,13 +139,13 @@ fn every_flaw_is_told_with_its_place_in_the_order_of_the_document() {
         flaws(broken),
         [
             "name: must not be empty",
-            "params[0].direct: a global parameter is always IN",
+            "params[0].name: must not be empty",
             "params[1].type: unknown type \"COLOUR\"; expected one of VARCHAR, INTEGER, LONG, FLOAT, \
              DOUBLE, DATE, TIME, TIMESTAMP, BOOLEAN, LIST, FILE",
             "tasks[0].depends_on[0]: task \"a\" depends on \"nobody\", which does not exist",
             "tasks[0].depends_on: task \"a\" depends on itself",
-            "tasks[1].run: a SHELL task needs a script",
             "tasks[1].depends_on: tasks \"b\", \"c\" wait for each other in a cycle",
+            "tasks[1].run: a SHELL task needs a script",
             "tasks[2].params[1].name: parameter \"p\" is already given at tasks[2].params[0]",
             "tasks[3].name: task name \"a\" is already used by tasks[0]",
             "tasks[4].name: must not be empty",
