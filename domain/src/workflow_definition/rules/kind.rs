@@ -9,6 +9,7 @@ use super::super::kind::{
 };
 use super::super::spec::TaskSpec;
 use super::{NO_TIME, name_flaws};
+use crate::calendar::known_value;
 
 /// Notes what is wrong with the keys of the task's type, each on its own.
 pub(super) fn look(place: &str, task: &TaskSpec, flaws: &mut Vec<Flaw>) {
@@ -272,6 +273,9 @@ fn dependent(
         );
         if let Some(task) = &upstream.task {
             name_flaws(&format!("{place}.task"), task, flaws);
+        }
+        if let Err(problem) = known_value(&upstream.cycle, &upstream.value) {
+            flaws.push(flaw(format!("{place}.value"), problem));
         }
     }
     if check_interval.is_zero() {
