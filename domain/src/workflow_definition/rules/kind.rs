@@ -296,6 +296,9 @@ fn dynamic(place: &str, values: &[DynamicValues], flaws: &mut Vec<Flaw>) {
             let problem = format!("parameter \"{}\" has its values already", values.name);
             flaws.push(flaw(format!("{place}.name"), problem));
         }
+        if values.value.is_empty() {
+            flaws.push(flaw(format!("{place}.value"), "must not be empty"));
+        }
         if values.separator.is_empty() {
             flaws.push(flaw(format!("{place}.separator"), "must not be empty"));
         }

@@ -226,14 +226,16 @@ fn a_dependent_task_names_what_it_waits_for() {
 
 #[test]
 fn a_dynamic_task_has_values_and_room_for_a_child() {
-    let region = json!({"name": "region", "value": "a b", "separator": ""});
+    let region = json!({"name": "region", "value": "", "separator": ""});
     let children = json!({"type": "DYNAMIC", "workflow": "w", "values": [region, region],
                           "parallelism": 0, "most": 0});
     assert_eq!(
         flaws_of(&children),
         [
+            "values[0].value: must not be empty",
             "values[0].separator: must not be empty",
             "values[1].name: parameter \"region\" has its values already",
+            "values[1].value: must not be empty",
             "values[1].separator: must not be empty",
             "parallelism: must be at least 1",
             "most: must be at least 1",
