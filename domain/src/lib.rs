@@ -9,6 +9,7 @@
 
 pub mod aggregate;
 pub mod calendar;
+pub mod expression;
 pub mod fact;
 pub mod id;
 pub mod params;
