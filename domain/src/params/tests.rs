@@ -275,3 +275,5 @@ proptest! {
         prop_assert_eq!(&resolved["own"], &format!("<{value}>"));
     }
 }
+
+mod page;
