@@ -1,4 +1,4 @@
-//! EXECUTE_TASK: chosen tasks once more, inside a run that has ended.
+//! `EXECUTE_TASK`: chosen tasks once more, inside a run that has ended.
 
 use serde_json::{Value, json};
 

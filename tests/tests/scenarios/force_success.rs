@@ -1,4 +1,4 @@
-//! FORCE_SUCCESS: a person says that a task that ended badly is good enough.
+//! `FORCE_SUCCESS`: a person says that a task that ended badly is good enough.
 
 use super::service::case;
 

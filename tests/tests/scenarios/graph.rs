@@ -141,43 +141,6 @@ fn a_start_node_may_run_with_everything_before_it() {
     run.traced(&["A", "B"]);
 }
 
-/// G09
-#[test]
-fn a_join_with_one_failed_predecessor_gets_no_row() {
-    let run = case("G09").run_with(
-        "
-        name: join
-        tasks:
-          - {name: A, code: 1, run: 'true'}
-          - {name: B, code: 2, run: exit 1, depends_on: [A]}
-          - {name: D, code: 4, run: trace, depends_on: [B, C]}
-          - {name: C, code: 3, run: 'true'}
-        ",
-        &json!({"failure": "CONTINUE"}),
-    );
-    run.ends("FAILURE", "A 1 SUCCESS\n B 1 FAILURE\n C 1 SUCCESS");
-    run.traced(&[]);
-}
-
-/// G10
-#[test]
-fn branches_beside_a_failed_one_run_to_their_ends() {
-    let run = case("G10").run(
-        "
-        name: beside
-        tasks:
-          - {name: A, run: exit 1}
-          - {name: B, run: hold}
-          - {name: C, run: trace, depends_on: [B]}
-        ",
-    );
-    run.reaches("A FAILURE");
-    assert_eq!(run.shows("state"), "RUNNING_EXECUTION");
-    run.let_go("B");
-    run.ends("FAILURE", "A 1 FAILURE\n B 1 SUCCESS\n C 1 SUCCESS");
-    run.traced(&["C"]);
-}
-
 /// G11
 #[test]
 fn a_start_node_does_not_wait_for_what_does_not_run() {
@@ -194,93 +157,6 @@ fn a_start_node_does_not_wait_for_what_does_not_run() {
     );
     run.ends("SUCCESS", "B 1 SUCCESS\n D 1 SUCCESS");
     run.traced(&["B", "D"]);
-}
-
-/// G12
-#[test]
-fn with_end_a_failure_kills_what_runs() {
-    let run = case("G12").run_with(
-        "
-        name: three
-        tasks:
-          - {name: A, run: hold}
-          - {name: B, run: hold}
-          - {name: C, run: hold; exit 1}
-        ",
-        &json!({"failure": "END"}),
-    );
-    run.reaches("A B C RUNNING_EXECUTION");
-    run.let_go("C");
-    run.ends("FAILURE", "A 1 KILL\n B 1 KILL\n C 1 FAILURE");
-}
-
-/// G13
-#[test]
-fn forbidden_tasks_get_no_row_and_are_seen_through() {
-    let run = case("G13").run(
-        "
-        name: forbidden
-        tasks:
-          - {name: A, run: trace}
-          - {name: B1, run: trace, forbidden: true, depends_on: [A]}
-          - {name: B2, run: trace, forbidden: true}
-          - {name: C1, run: trace, depends_on: [B2]}
-        ",
-    );
-    run.ends("SUCCESS", "A 1 SUCCESS\n C1 1 SUCCESS");
-    let mut traces = run.traces();
-    traces.sort();
-    assert_eq!(traces, ["A", "C1"]);
-}
-
-/// G14
-#[test]
-fn what_follows_a_forbidden_task_waits_for_what_is_before_it() {
-    let run = case("G14").run(
-        "
-        name: forbidden
-        tasks:
-          - {name: A, run: hold && trace}
-          - {name: F1, run: exit 1, forbidden: true, depends_on: [A]}
-          - {name: F2, run: exit 1, forbidden: true, depends_on: [F1]}
-          - {name: C, run: trace, depends_on: [F2]}
-        ",
-    );
-    run.reaches("A RUNNING_EXECUTION");
-    run.has("A 1 RUNNING_EXECUTION");
-    run.let_go("A");
-    run.ends("SUCCESS", "A 1 SUCCESS\n C 1 SUCCESS");
-    run.traced(&["A", "C"]);
-}
-
-/// G15
-#[test]
-fn a_failure_is_seen_through_a_forbidden_task() {
-    let run = case("G15").run(
-        "
-        name: forbidden
-        tasks:
-          - {name: A, run: exit 1}
-          - {name: F, run: 'true', forbidden: true, depends_on: [A]}
-          - {name: C, run: trace, depends_on: [F]}
-        ",
-    );
-    run.ends("FAILURE", "A 1 FAILURE");
-    run.traced(&[]);
-}
-
-/// G16
-#[test]
-fn a_workflow_of_forbidden_tasks_has_nothing_to_do() {
-    let run = case("G16").run(
-        "
-        name: forbidden
-        tasks:
-          - {name: A, run: trace, forbidden: true}
-          - {name: B, run: trace, forbidden: true, depends_on: [A]}
-        ",
-    );
-    run.ends("SUCCESS", "");
 }
 
 /// G17
@@ -311,46 +187,6 @@ fn only_or_before_without_start_nodes_is_refused() {
             .refused(422);
     }
     assert!(case.runs_of(&name).is_empty());
-}
-
-/// G20
-#[test]
-fn with_end_nothing_new_starts_after_a_failure() {
-    let run = case("G20").run_with(
-        "
-        name: two
-        tasks:
-          - {name: A, run: hold}
-          - {name: B, run: trace, depends_on: [A]}
-          - {name: C, run: hold; exit 1}
-        ",
-        &json!({"failure": "END"}),
-    );
-    run.reaches("A C RUNNING_EXECUTION");
-    run.let_go("C");
-    run.ends("FAILURE", "A 1 KILL\n C 1 FAILURE");
-    run.traced(&[]);
-}
-
-/// G21
-#[test]
-fn with_end_only_the_last_attempt_is_a_failure() {
-    let run = case("G21").run_with(
-        "
-        name: two
-        tasks:
-          - {name: A, run: hold}
-          - {name: B, run: again, retry: {times: 1}}
-        ",
-        &json!({"failure": "END"}),
-    );
-    run.reaches("B SUCCESS");
-    run.reaches("A RUNNING_EXECUTION");
-    run.let_go("A");
-    run.ends(
-        "SUCCESS",
-        "A 1 SUCCESS\n B 1 FAILURE invalid\n B 2 SUCCESS retry 1",
-    );
 }
 
 /// G22
@@ -392,24 +228,6 @@ fn a_task_that_waits_for_itself_or_for_nobody_is_refused() {
         Some(2),
         "{problem}"
     );
-}
-
-/// G24
-#[test]
-fn with_end_a_pending_retry_is_given_up() {
-    let run = case("G24").run_with(
-        "
-        name: two
-        tasks:
-          - {name: A, run: exit 1, retry: {times: 1, interval: 1h}}
-          - {name: B, run: hold; exit 1}
-        ",
-        &json!({"failure": "END"}),
-    );
-    run.reaches("A FAILURE");
-    run.reaches("B RUNNING_EXECUTION");
-    run.let_go("B");
-    run.ends("FAILURE", "A 1 FAILURE\n B 1 FAILURE");
 }
 
 /// G25
@@ -463,21 +281,4 @@ fn a_delayed_task_waits_before_it_looks_for_a_worker() {
     run.has("A 1 DELAY_EXECUTION\n B 1 SUCCESS");
     run.command("STOP");
     run.ends("STOP", "A 1 KILL\n B 1 SUCCESS");
-}
-
-/// G27
-#[test]
-fn a_forbidden_start_node_leads_to_what_is_after_it() {
-    let run = case("G27").run_with(
-        "
-        name: forbidden
-        tasks:
-          - {name: A, run: trace}
-          - {name: B, run: trace, forbidden: true, depends_on: [A]}
-          - {name: C, run: trace, depends_on: [B]}
-        ",
-        &json!({"start_nodes": ["B"]}),
-    );
-    run.ends("SUCCESS", "C 1 SUCCESS");
-    run.traced(&["C"]);
 }

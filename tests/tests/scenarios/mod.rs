@@ -17,6 +17,8 @@ mod dynamic;
 mod execute_task;
 mod execution;
 mod failover;
+mod failure;
+mod forbidden;
 mod force_success;
 mod graph;
 mod kill;

@@ -95,7 +95,7 @@ fn an_output_is_handed_down_the_chain_and_stays_in_the_pool() {
 #[test]
 fn an_output_may_be_marked_with_a_hash_and_the_last_of_a_name_wins() {
     let run = case("P05").run(
-        r#"
+        r"
         name: output
         tasks:
           - name: A
@@ -106,7 +106,7 @@ fn an_output_may_be_marked_with_a_hash_and_the_last_of_a_name_wins() {
           - name: B
             run: trace ${day} ${n}
             depends_on: [A]
-        "#,
+        ",
     );
     run.ends("SUCCESS", "A 1 SUCCESS\n B 1 SUCCESS");
     run.traced(&["B monday 2"]);
@@ -126,7 +126,7 @@ fn an_output_may_be_marked_with_a_hash_and_the_last_of_a_name_wins() {
 #[test]
 fn what_is_not_declared_as_an_output_is_not_handed_on() {
     let run = case("P06").run(
-        r#"
+        r"
         name: secretive
         params: {n: global}
         tasks:
@@ -135,7 +135,7 @@ fn what_is_not_declared_as_an_output_is_not_handed_on() {
           - name: B
             run: trace ${n}
             depends_on: [A]
-        "#,
+        ",
     );
     run.ends("SUCCESS", "A 1 SUCCESS\n B 1 SUCCESS");
     run.traced(&["B global"]);
@@ -146,7 +146,7 @@ fn what_is_not_declared_as_an_output_is_not_handed_on() {
 #[test]
 fn from_weak_to_strong_global_upstream_own_start() {
     let run = case("P07").run_with(
-        r#"
+        r"
         name: precedence
         params: {a: global, b: global, c: global, d: global}
         tasks:
@@ -160,7 +160,7 @@ fn from_weak_to_strong_global_upstream_own_start() {
             run: trace ${a} ${b} ${c} ${d}
             params: {c: own, d: own}
             depends_on: [A]
-        "#,
+        ",
         &json!({"params": {"d": "start"}}),
     );
     run.ends("SUCCESS", "A 1 SUCCESS\n B 1 SUCCESS");
@@ -171,7 +171,7 @@ fn from_weak_to_strong_global_upstream_own_start() {
 #[test]
 fn of_two_upstream_values_one_that_is_not_empty_wins_then_the_earlier_one() {
     let run = case("P08").run(
-        r#"
+        r"
         name: two
         tasks:
           - name: A
@@ -188,7 +188,7 @@ fn of_two_upstream_values_one_that_is_not_empty_wins_then_the_earlier_one() {
           - name: C
             run: trace ${x} ${y}
             depends_on: [B, A]
-        "#,
+        ",
     );
     run.reaches("A SUCCESS");
     run.let_go("B");
@@ -352,7 +352,7 @@ fn an_environment_of_the_run_is_for_tasks_without_their_own() {
 #[test]
 fn the_output_of_a_failed_attempt_is_not_handed_on() {
     let run = case("P17").run(
-        r#"
+        r"
         name: retried
         params: {x: global}
         tasks:
@@ -365,7 +365,7 @@ fn the_output_of_a_failed_attempt_is_not_handed_on() {
           - name: B
             run: trace ${x}
             depends_on: [A]
-        "#,
+        ",
     );
     run.ends(
         "SUCCESS",

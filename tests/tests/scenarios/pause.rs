@@ -238,7 +238,7 @@ fn a_run_can_be_paused_and_resumed_again_and_again() {
 #[test]
 fn a_paused_run_keeps_what_was_handed_on() {
     let run = case("U13").run(
-        r#"
+        r"
         name: output
         tasks:
           - name: A
@@ -247,7 +247,7 @@ fn a_paused_run_keeps_what_was_handed_on() {
           - name: B
             run: trace ${x}
             depends_on: [A]
-        "#,
+        ",
     );
     run.reaches("A RUNNING_EXECUTION");
     run.command("PAUSE");

@@ -1,4 +1,4 @@
-//! RESUME after a stop, and RECOVER_FAILED: a run goes on from where it went wrong.
+//! RESUME after a stop, and `RECOVER_FAILED`: a run goes on from where it went wrong.
 
 use super::service::case;
 

@@ -84,7 +84,7 @@ fn it_runs_again_from_its_own_start_nodes_with_its_own_parameters() {
 #[test]
 fn it_knows_nothing_of_what_was_handed_on_before() {
     let run = case("R24").run(
-        r#"
+        r"
         name: forgetful
         params: {x: global}
         tasks:
@@ -94,7 +94,7 @@ fn it_knows_nothing_of_what_was_handed_on_before() {
             run: if [ $TIDEMILL_ATTEMPT = 1 ]; then echo '${setValue(x=1)}'; fi
             params: {x: {direct: OUT}}
             depends_on: [A]
-        "#,
+        ",
     );
     run.ends("SUCCESS", "A 1 SUCCESS\n B 1 SUCCESS");
     assert_eq!(run.shows("var_pool")[0]["value"], "1");

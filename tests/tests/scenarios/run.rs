@@ -269,14 +269,13 @@ impl Run {
             let ours = items.iter().filter(|item| item["parent"] == parent);
             let ours: Vec<Run> = ours.map(|item| Run::new(&self.door, item)).collect();
             if ours.len() >= count {
-                Ok(ours)
-            } else {
-                Err(format!(
-                    "{} children\n{}",
-                    ours.len(),
-                    self.story(&self.show())
-                ))
+                return Ok(ours);
             }
+            let shown = self.show();
+            let story = format!("{} children\n{}", ours.len(), self.story(&shown));
+            let over = ENDED.iter().any(|end| shown["state"] == **end);
+            assert!(!over, "{count} children of {task}? It is:\n{story}");
+            Err(story)
         });
         assert_eq!(children.len(), count, "children of {task}");
         children.sort_by_key(|child| child.id);
@@ -313,14 +312,14 @@ impl Run {
 /// A row as claims write it.
 fn line(row: &Value) -> String {
     let text = |key: &str| row[key].as_str().unwrap_or("?").to_owned();
-    let mut line = format!("{} {} {}", text("name"), row["attempt"], text("state"));
+    let mut words = vec![text("name"), row["attempt"].to_string(), text("state")];
     if row["valid"] == false {
-        line += " invalid";
+        words.push("invalid".to_owned());
     }
     if row["retry_times"] != 0 {
-        line += &format!(" retry {}", row["retry_times"]);
+        words.push(format!("retry {}", row["retry_times"]));
     }
-    line
+    words.join(" ")
 }
 
 /// The text says this somewhere.

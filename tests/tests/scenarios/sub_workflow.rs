@@ -1,4 +1,4 @@
-//! SUB_WORKFLOW: a task that is a run of its own.
+//! `SUB_WORKFLOW`: a task that is a run of its own.
 
 use serde_json::json;
 
@@ -116,7 +116,7 @@ fn a_stop_goes_down() {
 fn what_the_task_declares_as_an_output_comes_up() {
     let case = case("B07");
     case.define(
-        r#"
+        r"
         name: child
         tasks:
           - name: A
@@ -124,17 +124,17 @@ fn what_the_task_declares_as_an_output_comes_up() {
               echo '${setValue(rows=42)}'
               echo '${setValue(other=1)}'
             params: {rows: {direct: OUT}, other: {direct: OUT}}
-        "#,
+        ",
     );
     let run = case.run(
-        r#"
+        r"
         name: parent
         tasks:
           - {name: sub, type: SUB_WORKFLOW, workflow: child, params: {rows: {direct: OUT}}}
           - name: B
             run: trace ${rows}
             depends_on: [sub]
-        "#,
+        ",
     );
     run.ends("SUCCESS", "sub 1 SUCCESS\n B 1 SUCCESS");
     run.traced(&["B 42"]);

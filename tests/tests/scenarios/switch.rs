@@ -7,7 +7,7 @@ use super::service::case;
 /// Two branches, `big` and `small`; the second is the default.
 fn flow(condition: &str) -> String {
     format!(
-        r#"
+        r"
         name: route
         params: {{rows: 12, kind: big}}
         tasks:
@@ -19,7 +19,7 @@ fn flow(condition: &str) -> String {
             default: small
           - {{name: big, run: trace}}
           - {{name: small, run: trace}}
-        "#
+        "
     )
 }
 
@@ -92,7 +92,7 @@ fn an_output_decides() {
             depends_on: [A]
             cases: [{if: "${rows} > 10", then: big}]
             default: small
-          - {name: big, run: trace "${rows}"}
+          - {name: big, run: 'trace "${rows}"'}
           - {name: small, run: trace}
         "#,
     );
