@@ -74,7 +74,7 @@ async fn a_request_carries_method_headers_and_body_and_its_answer_is_offered_and
     let server = server().await;
     let (finished, log) = ask(json!({
         "url": format!("http://{}/echo?day=1", server.address),
-        "method": "post", "headers": {"X-Token": "t0ken"}, "body": "hello",
+        "method": "POST", "headers": {"X-Token": "t0ken"}, "body": "hello",
     }))
     .await;
     assert_eq!(finished.outcome(), Outcome::Success, "{}", finished.reason);

@@ -215,6 +215,33 @@ async fn a_plugin_that_is_not_there_is_a_failure_that_lists_what_is() {
 }
 
 #[tokio::test]
+async fn the_example_of_a_plugin_does_what_it_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let settings = Settings {
+        plugins: Some(root.join("examples/plugins")),
+        ..Settings::default()
+    };
+    let tmp = tempfile::tempdir().unwrap();
+    let file = tmp.path().join("three");
+    std::fs::write(&file, "a\nb\nc\n").unwrap();
+    for (config, outputs, reason) in [
+        (json!({"file": file}), vec![("lines", "3")], ""),
+        (json!({}), vec![], "the config names no `file`"),
+        (
+            json!({"file": "/no/such"}),
+            vec![],
+            "/no/such cannot be read: No such file or directory",
+        ),
+    ] {
+        let mut world = World::with(|config| config.settings = settings.clone()).await;
+        let options = json!({"plugin": "count-lines", "config": config});
+        let (finished, _) = run(&mut world, task("PLUGIN", "", &options)).await;
+        assert_eq!(finished.reason, reason);
+        assert_eq!(set(&finished), outputs);
+    }
+}
+
+#[tokio::test]
 async fn options_that_are_not_understood_are_a_failure_that_names_the_key() {
     let mut world = World::new().await;
     let (finished, _) = run(&mut world, task("PLUGIN", "", &json!({"plug": "copy"}))).await;

@@ -281,3 +281,95 @@ async fn no_password_gets_into_a_reason_or_a_log() {
         );
     }
 }
+
+const MYSQL: &str = "TIDEMILL_TEST_MYSQL";
+
+/// A connection to the server that the environment names, whatever is in it.
+async fn mysql() -> World {
+    let url = std::env::var(MYSQL)
+        .unwrap_or_else(|_| panic!("{MYSQL}=mysql://user:password@host/database is not set"));
+    world(&url).await
+}
+
+#[tokio::test]
+#[ignore = "needs a MySQL or MariaDB server: set TIDEMILL_TEST_MYSQL to the URL of an empty database"]
+async fn mysql_binds_parameters_and_answers_all_types_as_text_in_both_of_its_forms() {
+    let mut world = mysql().await;
+    let statement = r"DROP TABLE IF EXISTS types;
+        CREATE TABLE types (i BIGINT, u BIGINT UNSIGNED, t TINYINT(1), f FLOAT, d DOUBLE, n DECIMAL(10,2), name TEXT,
+            day DATE, at DATETIME(6), span TIME, year YEAR, raw BLOB, doc JSON);
+        INSERT INTO types VALUES (-1, 18446744073709551615, 1, 1.1, 0.25, 12.50, 'it\'s; ok',
+            '2026-01-01', '2026-01-01 10:00:00.5', '-26:03:04', 2026, x'00ff', '[1]');
+        SELECT * FROM types";
+    let expected = [
+        ("i", "-1"),
+        ("u", "18446744073709551615"),
+        ("t", "1"),
+        ("f", "1.1"),
+        ("d", "0.25"),
+        ("n", "12.50"),
+        ("name", "it's; ok"),
+        ("day", "2026-01-01"),
+        ("at", "2026-01-01 10:00:00.500000"),
+        ("span", "-26:03:04"),
+        ("year", "2026"),
+        ("raw", "00ff"),
+        ("doc", "[1]"),
+    ];
+    let (finished, _) = run_with(&mut world, 1, statement, &[]).await;
+    assert_eq!(finished.outcome(), Outcome::Success, "{}", finished.reason);
+    assert_eq!(set(&finished), expected);
+    let bound = "SELECT * FROM types WHERE i = ${i} AND name = '${name}' AND day = ${day} LIMIT 1";
+    let params = [("i", "-1"), ("name", "it's; ok"), ("day", "2026-01-01")];
+    let (finished, _) = run_with(&mut world, 2, bound, &params).await;
+    assert_eq!(finished.outcome(), Outcome::Success, "{}", finished.reason);
+    assert_eq!(set(&finished), expected);
+}
+
+#[tokio::test]
+#[ignore = "needs a MySQL or MariaDB server: set TIDEMILL_TEST_MYSQL to the URL of an empty database"]
+async fn mysql_undoes_all_statements_of_a_failure() {
+    let mut world = mysql().await;
+    let (finished, _) = run_with(
+        &mut world,
+        1,
+        "DROP TABLE IF EXISTS undone; CREATE TABLE undone (id INTEGER)",
+        &[],
+    )
+    .await;
+    assert_eq!(finished.outcome(), Outcome::Success, "{}", finished.reason);
+    let statement = "INSERT INTO undone VALUES (${id}); INSERT INTO nowhere VALUES (1)";
+    let (finished, _) = run_with(&mut world, 2, statement, &[("id", "1")]).await;
+    assert!(finished.reason.contains("nowhere"), "{}", finished.reason);
+    let (finished, _) = run_with(&mut world, 3, "SELECT count(*) AS n FROM undone", &[]).await;
+    assert_eq!(set(&finished), [("n", "0")]);
+}
+
+#[tokio::test]
+#[ignore = "needs a MySQL or MariaDB server: set TIDEMILL_TEST_MYSQL to the URL of an empty database"]
+async fn a_kill_cancels_the_statement_in_mysql() {
+    let mut world = mysql().await;
+    world.engine.dispatch_like(Dispatch {
+        attempt: Some(attempt(1)),
+        ..sql("SELECT benchmark(1000000000000, md5('marked'))")
+    });
+    assert_eq!(world.engine.answer(attempt(1)).await, "");
+    world.engine.started(attempt(1)).await;
+    let count =
+        "SELECT count(*) AS n FROM information_schema.processlist WHERE info LIKE '%(''marked''))'";
+    let mut other = mysql().await;
+    let mut number = 1;
+    loop {
+        let (finished, _) = run_with(&mut other, number, count, &[]).await;
+        assert_eq!(finished.outcome(), Outcome::Success, "{}", finished.reason);
+        if set(&finished) == [("n", "1")] {
+            break;
+        }
+        number += 1;
+    }
+    world.engine.kill(attempt(1), 3_600_000);
+    let (_, finished) = world.engine.end(attempt(1)).await;
+    assert_eq!(finished.outcome(), Outcome::Killed);
+    let (finished, _) = run_with(&mut other, number + 1, count, &[]).await;
+    assert_eq!(set(&finished), [("n", "0")]);
+}

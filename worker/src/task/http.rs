@@ -62,7 +62,7 @@ impl Http {
     async fn attempt(&self, job: &mut Job, place: &Place) -> Result<End, End> {
         let options: Options = job.options()?;
         let url = address(&options.url)?;
-        let method = Method::from_bytes(options.method.to_uppercase().as_bytes())
+        let method = Method::from_bytes(options.method.as_bytes())
             .map_err(|_| End::failure(format!("{:?} is not an HTTP method", options.method)))?;
         let client = self.client.get_or_try_init(client).await?;
         let mut request = client

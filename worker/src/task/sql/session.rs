@@ -177,9 +177,11 @@ impl Cancel {
                 asking.await
             }
             Cancel::MySql(options, number) => {
+                // Its connection as well: some functions take the end of the query alone for their own
+                // end, and the query for a success.
                 let asking = async {
                     let mut other = options.connect().await?;
-                    let cancel = sqlx::raw_sql(AssertSqlSafe(format!("KILL QUERY {number}")));
+                    let cancel = sqlx::raw_sql(AssertSqlSafe(format!("KILL {number}")));
                     cancel.execute(&mut other).await?;
                     other.close().await
                 };
