@@ -9,10 +9,13 @@
 
 pub mod aggregate;
 pub mod calendar;
+pub mod environment;
 pub mod fact;
 pub mod id;
 pub mod params;
 pub mod run;
+pub mod serial_queue;
+pub mod task_group;
 pub mod task_instance;
 #[cfg(test)]
 mod testing;
