@@ -10,6 +10,7 @@
 pub mod aggregate;
 pub mod calendar;
 pub mod environment;
+pub mod expression;
 pub mod fact;
 pub mod id;
 pub mod params;

@@ -35,10 +35,10 @@ const ARROWS: [(&str, &[&str]); 9] = [
 /// Crates that only these of ours may name, because they live there and nowhere else.
 const HOMES: [(&str, &[&str]); 6] = [
     ("cqrs-es", &["store"]),
-    ("sqlx", &["store", "projections"]),
+    ("sqlx", &["store", "projections", "worker"]),
     ("clap", &["tidemill"]),
     ("anyhow", &["tidemill"]),
-    ("reqwest", &["tidemill"]),
+    ("reqwest", &["tidemill", "worker"]),
     ("nix", &["worker"]),
 ];
 

@@ -3,6 +3,7 @@
 //! ```text
 //! lock  worker-id  journal
 //! attempts/<instance>/<task>-<number>/      work directories, removed when the end is acked
+//! attempts/interpreters/<number>/           homes of warm interpreters, removed with them
 //! logs/<instance>/<task>-<number>.log       kept
 //! ```
 
@@ -76,6 +77,14 @@ impl Dir {
             .join("logs")
             .join(key.instance().to_string())
             .join(format!("{}.log", key.name()))
+    }
+
+    /// The home of a warm interpreter.
+    pub(crate) fn interpreter(&self, number: u32) -> PathBuf {
+        self.root
+            .join("attempts")
+            .join("interpreters")
+            .join(number.to_string())
     }
 
     /// Sets aside the work directories of earlier incarnations, of which nothing runs any more, and says

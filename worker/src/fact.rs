@@ -1,6 +1,5 @@
 //! The facts a report carries, in the form the journal keeps and in the form the wire carries.
 
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proto::worker::{self as wire, report};
@@ -56,11 +55,6 @@ impl Finished {
             log: String::new(),
             pid: 0,
         }
-    }
-
-    pub(crate) fn with_log(mut self, log: &Path) -> Self {
-        self.log = log.display().to_string();
-        self
     }
 }
 

@@ -5,7 +5,8 @@
 //! its results survive its own death (the journal, `journal.rs`). What it does not survive is the death
 //! of the machine between a report and its ack: the journal is written, not synced.
 //!
-//! A task's process inherits the worker's environment; what tasks must not see must not be in it.
+//! A task's process inherits the worker's environment, but for the addresses of databases; what else tasks
+//! must not see must not be in it.
 
 mod attempts;
 mod dir;
@@ -18,9 +19,11 @@ mod outbox;
 mod outputs;
 mod proc;
 mod session;
+mod settings;
 mod slots;
-mod task;
+pub mod task;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +35,8 @@ use crate::dir::Dir;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
 use crate::proc::Sweeper;
-use crate::task::World;
+pub use crate::settings::{Connections, Settings};
+use crate::task::{TaskType, Types, World};
 
 /// What a worker needs to know. Read once, at the edge.
 #[derive(Debug, Clone)]
@@ -59,6 +63,10 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long a report waits for its ack before it is sent again, the first time. Doubles up to 30 s.
     pub resend: Duration,
+    /// What its task types need to know.
+    pub settings: Settings,
+    /// Further task types by name; the worker's own names are taken.
+    pub types: BTreeMap<String, Arc<dyn TaskType>>,
 }
 
 impl Default for Config {
@@ -75,6 +83,8 @@ impl Default for Config {
             engines: Vec::new(),
             kill_grace: Duration::from_secs(5),
             resend: Duration::from_secs(1),
+            settings: Settings::default(),
+            types: BTreeMap::new(),
         }
     }
 }
@@ -130,6 +140,7 @@ pub struct Worker {
     keeper: mpsc::Sender<Input>,
     gauges: Arc<Gauges>,
     running: JoinHandle<()>,
+    world: Arc<World>,
 }
 
 impl Worker {
@@ -137,6 +148,7 @@ impl Worker {
     /// in the background, for as long as it lives.
     pub async fn start(config: Config) -> Result<Worker, Error> {
         check(&config)?;
+        let types = Types::new(&config.settings, config.slots, &config.types)?;
         let dir = Dir::claim(&config.dir, config.id.as_deref())?;
         let incarnation = dir::incarnation();
         let id = dir.id().to_owned();
@@ -164,11 +176,12 @@ impl Worker {
             kill_grace: config.kill_grace,
             sweeper: Sweeper::start(id.clone()),
             shell: task::find_shell(),
+            types,
         });
         let mut keeping = Keeper::new(
             config,
             incarnation.clone(),
-            world,
+            world.clone(),
             journal,
             keeper.clone(),
             gauges.clone(),
@@ -181,6 +194,7 @@ impl Worker {
             keeper,
             gauges,
             running,
+            world,
         })
     }
 
@@ -210,6 +224,7 @@ impl Worker {
             let _ = wait.await;
         }
         let _ = (&mut self.running).await;
+        self.world.types.close().await;
     }
 }
 

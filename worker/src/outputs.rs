@@ -7,7 +7,10 @@ use std::io::{self, BufRead, Read};
 /// A longer line is looked at in pieces of this size, so that no log can fill the memory.
 const LINE: u64 = 1024 * 1024;
 /// More than this in all does not fit what an engine wants to keep; the task fails and says so.
-const TOTAL: usize = 256 * 1024;
+pub(crate) const TOTAL: usize = 256 * 1024;
+/// A reason is a sentence.
+const LONGEST_REASON: usize = 1024;
+const REASON: &[u8] = b"reason: ";
 const MARK: &[u8] = b"{setValue(";
 const END: &[u8] = b")}";
 
@@ -42,6 +45,31 @@ pub(crate) fn scan(mut log: impl BufRead) -> Result<Vec<(String, String)>, Unrea
             if size > TOTAL {
                 return Err(Unreadable::TooLarge);
             }
+        }
+    }
+}
+
+/// Refuses outputs that are larger in all than what an engine wants to keep.
+pub(crate) fn check(outputs: &[(String, String)]) -> Result<(), Unreadable> {
+    let size = |(name, value): &(String, String)| name.len() + value.len();
+    if outputs.iter().map(size).sum::<usize>() > TOTAL {
+        return Err(Unreadable::TooLarge);
+    }
+    Ok(())
+}
+
+/// What a program says of its failure: the last line of its log that begins with `reason: `.
+pub(crate) fn reason(mut log: impl BufRead) -> io::Result<Option<String>> {
+    let mut reason = None;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if log.by_ref().take(LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(reason);
+        }
+        if let Some(said) = line.strip_prefix(REASON) {
+            let said = &said[..said.len().min(LONGEST_REASON)];
+            reason = Some(String::from_utf8_lossy(said).trim().to_owned());
         }
     }
 }
@@ -124,6 +152,13 @@ mod tests {
     fn too_much_in_all_is_an_error_and_not_a_silent_loss() {
         let log = format!("${{setValue(a={})}}", "x".repeat(TOTAL));
         assert!(matches!(scan(log.as_bytes()), Err(Unreadable::TooLarge)));
+    }
+
+    #[test]
+    fn the_last_line_that_gives_a_reason_is_the_reason() {
+        let log = "reason: first\nthe reason: no\nreason: second \nbye\n";
+        assert_eq!(reason(log.as_bytes()).unwrap().as_deref(), Some("second"));
+        assert_eq!(reason("fine".as_bytes()).unwrap(), None);
     }
 
     proptest! {

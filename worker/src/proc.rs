@@ -41,15 +41,55 @@ pub(crate) fn tag_name(worker: &str) -> String {
 /// The processes of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tree {
-    pub(crate) key: Key,
-    /// The group its first process was started in.
+    key: Key,
+    /// The group its first process was started in, and the number of that process.
     pub(crate) group: i32,
+    host: Option<Host>,
+}
+
+/// A process that runs one attempt after the other, with a tag of its own that its forks inherit.
+#[derive(Debug, Clone, Copy)]
+struct Host {
+    key: Key,
+    /// It stays; only what it started belongs to the tree.
+    spared: bool,
 }
 
 impl Tree {
+    /// Of an attempt with a first process of its own.
+    pub(crate) fn of(key: Key, pid: u32) -> Self {
+        Tree {
+            key,
+            group: i32::try_from(pid).unwrap_or(0),
+            host: None,
+        }
+    }
+
+    /// Of an attempt inside a host process, the host included.
+    pub(crate) fn hosted(key: Key, host: Key, pid: u32) -> Self {
+        let host = Some(Host {
+            key: host,
+            spared: false,
+        });
+        Tree {
+            host,
+            ..Tree::of(key, pid)
+        }
+    }
+
+    /// The same without the host process itself.
+    pub(crate) fn sparing_its_host(mut self) -> Self {
+        if let Some(host) = &mut self.host {
+            host.spared = true;
+        }
+        self
+    }
+
     fn has(self, process: &Process, session: i32) -> bool {
+        let of_host =
+            |host: Host, tag| tag == host.key && !(host.spared && process.pid == self.group);
         match process.tag {
-            Some(tag) => tag == self.key,
+            Some(tag) => tag == self.key || self.host.is_some_and(|host| of_host(host, tag)),
             None => process.group == self.group && process.session == session,
         }
     }

@@ -2,7 +2,9 @@
 //! Knows what a list or a duration is, not what a task is.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::duration;
@@ -58,7 +60,7 @@ impl Fields {
         self.flaws
     }
 
-    fn expected(&mut self, node: &Node, path: &str, expected: &str) {
+    pub(crate) fn expected(&mut self, node: &Node, path: &str, expected: &str) {
         let found = match &node.data {
             Data::Scalar(Kind::Null, _) | Data::Sequence(_) | Data::Mapping(_) => {
                 node.what().to_owned()
@@ -73,14 +75,29 @@ impl Fields {
     }
 
     /// Checks that the node is a mapping whose keys are text, not repeated, and known (if it is known what
-    /// may be known). Keys of `later`
-    /// have a meaning that this version does not carry out: refused, never ignored.
+    /// may be known). Keys of `later` have a meaning that this version does not carry out: refused, never
+    /// ignored.
     pub(crate) fn keys(
         &mut self,
         node: &Node,
         path: &str,
         known: Option<&[&str]>,
         later: &[&str],
+    ) -> bool {
+        let not_yet = |name: &str| {
+            let is_later = later.contains(&name);
+            is_later.then(|| format!("\"{name}\" is not supported yet"))
+        };
+        self.keys_but(node, path, known, &not_yet)
+    }
+
+    /// The same, where `misplaced` has a better word than "unknown" for some keys that are not known.
+    pub(crate) fn keys_but(
+        &mut self,
+        node: &Node,
+        path: &str,
+        known: Option<&[&str]>,
+        misplaced: &dyn Fn(&str) -> Option<String>,
     ) -> bool {
         let Data::Mapping(entries) = &node.data else {
             self.expected(node, path, "a mapping");
@@ -91,37 +108,26 @@ impl Fields {
             let Some(name) = self.key(key, path) else {
                 continue;
             };
-            let place = join(path, name);
-            if !seen.insert(name) {
-                self.flaw(
-                    key.mark,
-                    &place,
-                    format!("the key \"{}\" is given twice", short(name)),
-                );
-            } else if later.contains(&name) {
-                self.flaw(key.mark, &place, format!("\"{name}\" is not supported yet"));
+            let problem = if !seen.insert(name) {
+                format!("the key \"{}\" is given twice", short(name))
             } else if name == "<<" {
-                self.flaw(
-                    key.mark,
-                    &place,
-                    "merge keys (<<) are not supported; write the keys out",
-                );
-            } else if let Some(known) = known
-                && !known.contains(&name)
-            {
+                "merge keys (<<) are not supported; write the keys out".to_owned()
+            } else if known.is_some_and(|known| known.contains(&name)) {
+                continue;
+            } else if let Some(problem) = misplaced(name) {
+                problem
+            } else if let Some(known) = known {
                 // Guessing takes time, and is wasted on a flaw that is not listed.
                 let hint = if self.flaws.len() < MOST {
-                    let all: Vec<&str> = known.iter().chain(later).copied().collect();
-                    did_you_mean(name, &all)
+                    did_you_mean(name, known)
                 } else {
                     String::new()
                 };
-                self.flaw(
-                    key.mark,
-                    &place,
-                    format!("unknown key \"{}\"{hint}", short(name)),
-                );
-            }
+                format!("unknown key \"{}\"{hint}", short(name))
+            } else {
+                continue;
+            };
+            self.flaw(key.mark, &join(path, name), problem);
         }
         true
     }
@@ -201,12 +207,12 @@ impl Fields {
         }
     }
 
-    pub(crate) fn integer(
+    pub(crate) fn integer<T: FromStr + PartialOrd + Display>(
         &mut self,
         node: &Node,
         path: &str,
-        range: RangeInclusive<u64>,
-    ) -> Option<u64> {
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
         if let Data::Scalar(Kind::Integer, text) = &node.data
             && let Ok(number) = text.parse()
             && range.contains(&number)
@@ -272,6 +278,21 @@ impl Fields {
         }
         self.expected(node, path, expected);
         None
+    }
+
+    /// A list of names.
+    pub(crate) fn names(&mut self, node: &Node, path: &str, expected: &str) -> Vec<String> {
+        if let Data::Scalar(Kind::Text, name) = &node.data {
+            // Read as a list of one, so that it causes no other flaw.
+            let problem = format!("expected {expected}; write [{}]", short(name));
+            self.flaw(node.mark, path, problem);
+            return vec![name.clone()];
+        }
+        let items = self.list(node, path, expected).unwrap_or(&[]);
+        let texts = items.iter().enumerate();
+        texts
+            .filter_map(|(index, item)| self.text(item, &format!("{path}[{index}]")))
+            .collect()
     }
 }
 

@@ -4,6 +4,7 @@
 //! Not here: what makes sense in a workflow. That is the domain's check, whose findings are only given
 //! their line and column here.
 
+mod defaults;
 mod locate;
 #[cfg(test)]
 mod properties;

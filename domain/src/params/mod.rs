@@ -237,3 +237,11 @@ mod tests {
         );
     }
 }
+// STUB
+pub struct Context<'a> { pub workflow: &'a str, pub workflow_code: u64, pub project: &'a str, pub instance: u64, pub task: &'a str, pub task_code: u64, pub task_instance: String, pub moment: crate::calendar::Moment }
+pub fn builtins(_: &Context) -> Values { Values::new() }
+pub fn render(t: &str, v: &Values, _m: &crate::calendar::Moment) -> String { substitute(t, v) }
+pub fn combinations(_l: &[(String, Vec<String>)], _m: usize) -> Option<usize> { None }
+pub fn combination(_l: &[(String, Vec<String>)], _i: usize) -> Vec<(String, String)> { vec![] }
+pub fn split(v: &str, _s: &str, _f: &[String]) -> Vec<String> { vec![v.to_owned()] }
+pub fn resolve_all(g: &[Param], u: &[Output], o: &[Param], s: &[Param], _b: &Values, _m: &crate::calendar::Moment) -> Values { resolve(g,u,o,s) }

@@ -20,6 +20,9 @@ use crate::workflow_instance::{
 
 use super::Step;
 
+/// How many runs may be above a run: a workflow that runs itself must come to an end.
+const DEEPEST: u32 = 16;
+
 /// What a DEPENDENT task waits for, as it is to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -95,6 +98,12 @@ impl Run {
                     self.block(node, *alert, steps)?;
                 }
                 Ok(())
+            }
+            TaskKind::SubWorkflow { .. } | TaskKind::Dynamic { .. }
+                if self.depth() >= DEEPEST =>
+            {
+                let reason = format!("workflows run each other more than {DEEPEST} deep");
+                self.decide_task(node, &Task::Conclude(failing(now, reason)), steps)
             }
             // A dry run runs other workflows too, dry.
             TaskKind::SubWorkflow { .. } => {
@@ -340,7 +349,7 @@ impl Run {
         let submission = Submission {
             definition,
             project: project.clone(),
-            workflow: workflow.clone(),
+            workflow: workflow.to_owned(),
             params: params
                 .into_iter()
                 .filter(|(name, _)| !name.starts_with("system."))
@@ -358,13 +367,14 @@ impl Run {
                 instance: self.id,
                 task: code,
                 index,
+                depth: self.depth() + 1,
             }),
             ..Submission::default()
         };
         Some(ChildStart {
             definition,
             project,
-            workflow: workflow.clone(),
+            workflow: workflow.to_owned(),
             submission,
         })
     }
@@ -555,6 +565,14 @@ impl Run {
             });
         }
         flaws
+    }
+
+    /// How many runs are above this one.
+    fn depth(&self) -> u32 {
+        let asked = self.workflow.submission.as_deref();
+        asked
+            .and_then(|asked| asked.parent)
+            .map_or(0, |parent| parent.depth)
     }
 
     /// Everything is decided and nothing is run.

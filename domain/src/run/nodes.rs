@@ -211,10 +211,6 @@ impl Nodes {
         &self.states[node as usize].task
     }
 
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &TaskInstance> {
-        self.states.iter().map(|state| &state.task)
-    }
-
     pub(super) fn sequence(&self, node: Node) -> u64 {
         self.states[node as usize].sequence
     }
@@ -481,11 +477,6 @@ impl Nodes {
     pub(super) fn next_ready(&self) -> Option<Node> {
         let mut ready = self.ready.iter().copied();
         ready.find(|&node| matches!(self.task(node).stage, Stage::Absent))
-    }
-
-    /// Nodes that wait to be submitted.
-    pub(super) fn is_ready(&self, node: Node) -> bool {
-        self.ready.contains(&node)
     }
 
     /// Active nodes whose end nobody has asked for.

@@ -333,10 +333,11 @@ pub struct Timeout {
 }
 
 /// What happens when a task has run for too long (`TaskTimeoutStrategy` of `DolphinScheduler`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TimeoutStrategy {
     /// An alert; the task goes on.
+    #[default]
     Warn,
     /// The task is killed.
     Failed,

@@ -188,6 +188,8 @@ pub struct Parent {
     pub task: TaskCode,
     /// Which of the task's children this is, from 0.
     pub index: u32,
+    /// How many runs are above it.
+    pub depth: u32,
 }
 
 /// Which tasks of a workflow take part in a run.

@@ -11,7 +11,7 @@ use super::Keeper;
 use crate::attempts::{Held, Key, Route, State};
 use crate::fact::{Finished, Outcome};
 use crate::journal::Record;
-use crate::{logs, session, task};
+use crate::{logs, session};
 
 /// How many engines a worker connects to that it only knows from others.
 const LEARNED: usize = 32;
@@ -54,7 +54,10 @@ impl Keeper {
         if let Some(reason) = self.unwilling() {
             return self.answer_now(session, key, &reason);
         }
-        let unknown = task::find(&dispatch.r#type)
+        let unknown = self
+            .world
+            .types
+            .find(&dispatch.r#type)
             .is_none()
             .then(|| dispatch.r#type.clone());
         self.journal.note(&Record::Queued { attempt: key });

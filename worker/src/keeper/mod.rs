@@ -25,7 +25,7 @@ use crate::fact::{Fact, Finished, Outcome, Started};
 use crate::journal::{self, Journal, Reported};
 use crate::outbox::Outbox;
 use crate::slots::Slots;
-use crate::task::{self, Job, World};
+use crate::task::{self, Job, Order, World};
 use crate::{Config, Endpoint};
 
 /// How long a shutdown waits for acks once nothing runs any more.
@@ -91,7 +91,7 @@ struct Closing {
 #[derive(Default)]
 struct Effects {
     messages: Vec<(u64, WorkerMessage)>,
-    jobs: Vec<(&'static dyn task::TaskType, Job)>,
+    jobs: Vec<(Arc<dyn task::TaskType>, Job)>,
     gates: Vec<oneshot::Sender<()>>,
 }
 
@@ -293,20 +293,17 @@ impl Keeper {
         else {
             return self.slots.free();
         };
-        let Some(task_type) = task::find(&dispatch.r#type) else {
+        let Some(task_type) = self.world.types.find(&dispatch.r#type) else {
             return self.slots.free();
         };
         let (world, keeper) = (self.world.clone(), self.inputs.clone());
-        self.effects.jobs.push((
-            task_type,
-            Job {
-                key,
-                dispatch: *dispatch,
-                world,
-                kill: watch,
-                keeper,
-            },
-        ));
+        let order = Order {
+            key,
+            dispatch: *dispatch,
+            world,
+        };
+        let job = Job::new(order, watch, keeper);
+        self.effects.jobs.push((task_type, job));
     }
 
     fn ended(&mut self, key: Key, mut end: Finished) {

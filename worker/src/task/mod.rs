@@ -1,27 +1,36 @@
 //! Task types: what a worker can run. A type is an async function from a job to its end; it runs in this
 //! process, and what it starts elsewhere it also ends.
 //!
-//! Not here: when an attempt may start and what is told to whom (`keeper.rs`).
+//! Not here: when an attempt may start and what is told to whom (`keeper/`).
 
+mod http;
+mod job;
 mod noop;
+mod place;
+mod plugin;
 mod process;
+mod python;
 mod shell;
+mod warm;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use proto::worker::Dispatch;
-use tokio::sync::{mpsc, oneshot, watch};
+pub use futures_util::future::BoxFuture;
 
-use crate::attempts::Key;
+pub(crate) use self::job::Order;
+pub use self::job::{End, Job};
+pub use self::place::Place;
+use crate::Error;
 use crate::dir::Dir;
-use crate::fact::{self, Finished, Outcome};
 use crate::keeper::Input;
 use crate::proc::Sweeper;
+use crate::settings::Settings;
 
 /// What all attempts of a worker share.
 #[derive(Debug)]
@@ -31,71 +40,97 @@ pub(crate) struct World {
     pub(crate) kill_grace: Duration,
     pub(crate) sweeper: Sweeper,
     pub(crate) shell: PathBuf,
+    pub(crate) types: Types,
 }
 
-/// One way to run a task.
-pub(crate) trait TaskType: Sync {
-    /// Runs the attempt to its end. Called once per attempt. Calls [`Job::started`] before the first
-    /// instruction of the body, watches [`Job::kill`], and leaves nothing running behind.
-    fn run(&self, job: Job) -> BoxFuture<'_, Finished>;
-}
+/// One way to run a task. Given to a worker under a name in [`Config::types`](crate::Config::types), it
+/// runs every attempt that is dispatched with that type.
+///
+/// What an implementation may rely on, and what it owes:
+///
+/// * `run` is called once per attempt, after the attempt has a slot, and holds the slot until it returns.
+///   Many attempts run at once, each in a call of its own, on the worker's own async runtime: what blocks
+///   belongs into `tokio::task::spawn_blocking`.
+/// * [`Job::prepare`] makes the work directory and the log file. Nothing is written elsewhere; the
+///   directory is removed after the end, the log is kept.
+/// * [`Job::started`] is awaited before the first thing that somebody else can notice. When it returns, the
+///   start is on record; when it fails, its error is returned and the body does not run.
+/// * [`Job::killed`] resolves when the attempt is to end now. The answer is [`End::killed`], and nothing of
+///   the attempt may still be running when it is given. An end that was reached before the kill was heard
+///   stays what it is.
+/// * Outputs travel in the [`End`]. All that may be of use is offered; the engine takes what the task
+///   declares as OUT. More than 256 KiB in all make the end a failure.
+/// * A reason is a sentence for people and is kept for ever: no passwords, no tokens.
+/// * A panic is caught and becomes a failure of this attempt alone.
+///
+/// The worker may be killed at any moment. What the type has started outside of this process tree then
+/// goes on by itself, and the engine starts another attempt with a higher [`Job::fencing_token`].
+pub trait TaskType: fmt::Debug + Send + Sync {
+    /// Runs the attempt to its end. Both sides of the result are ends; `Err` is there for `?`.
+    fn run<'a>(&'a self, job: &'a mut Job) -> BoxFuture<'a, Result<End, End>>;
 
-/// The task type of this name, as the contract writes it.
-pub(crate) fn find(name: &str) -> Option<&'static dyn TaskType> {
-    match name {
-        "SHELL" => Some(&shell::Shell),
-        "NOOP" => Some(&noop::Noop),
-        _ => None,
+    /// Ends what outlives single attempts. Called once, when no attempt runs and none will.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }
 
-/// One attempt to run, and its way to talk about it.
-pub(crate) struct Job {
-    pub(crate) key: Key,
-    pub(crate) dispatch: Dispatch,
-    pub(crate) world: Arc<World>,
-    /// Holds the grace period once a kill was asked for; a later kill may change it.
-    pub(crate) kill: watch::Receiver<Option<Duration>>,
-    pub(crate) keeper: mpsc::Sender<Input>,
-}
+/// The task types of one worker by name.
+#[derive(Debug)]
+pub(crate) struct Types(BTreeMap<String, Arc<dyn TaskType>>);
 
-impl Job {
-    /// Says that the body is about to start, and returns its start time when that is in the journal and
-    /// on its way to the engine. `None`: the worker is going down, and the body must not start.
-    pub(crate) async fn started(&self, pid: u32, log: &Path) -> Option<i64> {
-        let at = fact::now();
-        let (go, wait) = oneshot::channel();
-        let log = log.display().to_string();
-        self.keeper
-            .send(Input::Started {
-                key: self.key,
-                at,
-                pid,
-                log,
-                go,
-            })
-            .await
-            .ok()?;
-        wait.await.ok()?;
-        Some(at)
+impl Types {
+    /// Ours, and those that the binary brings along.
+    pub(crate) fn new(
+        settings: &Settings,
+        slots: u32,
+        others: &BTreeMap<String, Arc<dyn TaskType>>,
+    ) -> Result<Self, Error> {
+        let ours: [(&str, Arc<dyn TaskType>); 5] = [
+            ("SHELL", Arc::new(shell::Shell)),
+            ("NOOP", Arc::new(noop::Noop)),
+            ("PYTHON", Arc::new(python::Python::new(settings, slots))),
+            ("HTTP", Arc::new(http::Http::default())),
+            ("PLUGIN", Arc::new(plugin::Plugin::new(settings))),
+        ];
+        let mut types: BTreeMap<_, _> = ours.map(|(name, it)| (name.to_owned(), it)).into();
+        for (name, other) in others {
+            if types.insert(name.clone(), other.clone()).is_some() {
+                return Err(Error::Misconfigured(format!(
+                    "the task type {name:?} is one of the worker's own; give yours another name"
+                )));
+            }
+        }
+        Ok(Types(types))
+    }
+
+    /// The task type of this name, as the contract writes it.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<dyn TaskType>> {
+        self.0.get(name).cloned()
+    }
+
+    pub(crate) async fn close(&self) {
+        for task_type in self.0.values() {
+            task_type.close().await;
+        }
     }
 }
 
 /// Runs a job to its end, whatever its type does.
-pub(crate) async fn run(task_type: &'static dyn TaskType, job: Job) {
-    let (key, keeper) = (job.key, job.keeper.clone());
-    let end = AssertUnwindSafe(task_type.run(job)).catch_unwind().await;
-    let end = end.unwrap_or_else(|_| {
-        Finished::unstarted(
-            Outcome::Failure,
-            "the worker failed while running it (a bug)",
-        )
-    });
+pub(crate) async fn run(task_type: Arc<dyn TaskType>, mut job: Job) {
+    let end = AssertUnwindSafe(task_type.run(&mut job))
+        .catch_unwind()
+        .await;
+    let end = match end {
+        Ok(Ok(end) | Err(end)) => end,
+        Err(_) => End::failure("the worker failed while running it (a bug)"),
+    };
+    let (key, keeper, finished) = job.finish(end);
     // Without a keeper this process is going down, and the next incarnation calls the attempt lost.
     let _ = keeper
         .send(Input::Ended {
             key,
-            end: Box::new(end),
+            end: Box::new(finished),
         })
         .await;
 }

@@ -150,20 +150,22 @@ impl Engine {
         body: &str,
         params: &[(&str, &str)],
     ) {
-        self.send(engine_message::Body::Dispatch(Dispatch {
+        self.dispatch_like(Dispatch {
             attempt: Some(attempt),
+            r#type: r#type.into(),
+            body: body.into(),
+            params: outputs(params),
+            ..Dispatch::default()
+        });
+    }
+
+    /// With whatever else there is to say; the names are ours.
+    pub fn dispatch_like(&self, dispatch: Dispatch) {
+        self.send(engine_message::Body::Dispatch(Dispatch {
             fencing_token: 77,
             workflow: "nightly".into(),
             task: "extract".into(),
-            r#type: r#type.into(),
-            body: body.into(),
-            params: params
-                .iter()
-                .map(|(n, v)| Output {
-                    name: (*n).into(),
-                    value: (*v).into(),
-                })
-                .collect(),
+            ..dispatch
         }));
     }
 
@@ -300,6 +302,14 @@ fn parts() -> Parts {
         listen,
         out,
     )
+}
+
+pub fn outputs(pairs: &[(&str, &str)]) -> Vec<Output> {
+    let output = |(name, value): &(&str, &str)| Output {
+        name: (*name).into(),
+        value: (*value).into(),
+    };
+    pairs.iter().map(output).collect()
 }
 
 pub fn attempt(task: u64) -> Attempt {

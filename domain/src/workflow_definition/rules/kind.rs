@@ -9,6 +9,7 @@ use super::super::kind::{
 };
 use super::super::spec::TaskSpec;
 use super::{NO_TIME, name_flaws};
+use crate::calendar::known_value;
 
 /// Notes what is wrong with the keys of the task's type, each on its own.
 pub(super) fn look(place: &str, task: &TaskSpec, flaws: &mut Vec<Flaw>) {
@@ -273,6 +274,9 @@ fn dependent(
         if let Some(task) = &upstream.task {
             name_flaws(&format!("{place}.task"), task, flaws);
         }
+        if let Err(problem) = known_value(&upstream.cycle, &upstream.value) {
+            flaws.push(flaw(format!("{place}.value"), problem));
+        }
     }
     if check_interval.is_zero() {
         flaws.push(flaw(format!("{place}.check_interval"), NO_TIME));
@@ -291,6 +295,9 @@ fn dynamic(place: &str, values: &[DynamicValues], flaws: &mut Vec<Flaw>) {
         if !seen.insert(&values.name) {
             let problem = format!("parameter \"{}\" has its values already", values.name);
             flaws.push(flaw(format!("{place}.name"), problem));
+        }
+        if values.value.is_empty() {
+            flaws.push(flaw(format!("{place}.value"), "must not be empty"));
         }
         if values.separator.is_empty() {
             flaws.push(flaw(format!("{place}.separator"), "must not be empty"));

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::check::{Flaw, Shape, Workflow, flaw};
 use super::spec::{Direction, Param, TaskSpec, WorkflowSpec};
+use crate::params::check_value;
 
 /// Notes everything that the rules refuse.
 pub(super) fn look(spec: &WorkflowSpec, shape: &Shape<'_>, flaws: &mut Vec<Flaw>) {
@@ -108,6 +109,8 @@ fn param_flaws(place: &str, params: &[Param], flaws: &mut Vec<Flaw>) {
                     param.type_name
                 ),
             ));
+        } else if let Err(problem) = check_value(&param.type_name, &param.value) {
+            flaws.push(flaw(format!("{place}[{index}].value"), problem));
         }
         // DolphinScheduler lets an IN and an OUT of one name stand side by side.
         if let Some(first) = seen.insert((&param.name, param.direct == Direction::Out), index) {

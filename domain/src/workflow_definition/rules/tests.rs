@@ -208,7 +208,7 @@ fn a_switch_has_cases_and_they_have_conditions() {
 #[test]
 fn a_dependent_task_names_what_it_waits_for() {
     let nameless =
-        json!({"workflow": "", "project": "", "task": "", "cycle": "day", "value": "today"});
+        json!({"workflow": "", "project": "", "task": "", "cycle": "day", "value": "lastMonday"});
     let waits =
         json!({"type": "DEPENDENT", "when": {"any": [{"is": nameless}]}, "check_interval_ms": 0});
     assert_eq!(
@@ -217,6 +217,8 @@ fn a_dependent_task_names_what_it_waits_for() {
             "when.any[0].workflow: must not be empty",
             "when.any[0].project: must not be empty",
             "when.any[0].task: must not be empty",
+            "when.any[0].value: `lastMonday` is no value of the cycle `day`; expected one of today, last1Days, \
+             last2Days, last3Days, last7Days",
             "check_interval: must be longer than no time at all",
         ]
     );
@@ -224,14 +226,16 @@ fn a_dependent_task_names_what_it_waits_for() {
 
 #[test]
 fn a_dynamic_task_has_values_and_room_for_a_child() {
-    let region = json!({"name": "region", "value": "a b", "separator": ""});
+    let region = json!({"name": "region", "value": "", "separator": ""});
     let children = json!({"type": "DYNAMIC", "workflow": "w", "values": [region, region],
                           "parallelism": 0, "most": 0});
     assert_eq!(
         flaws_of(&children),
         [
+            "values[0].value: must not be empty",
             "values[0].separator: must not be empty",
             "values[1].name: parameter \"region\" has its values already",
+            "values[1].value: must not be empty",
             "values[1].separator: must not be empty",
             "parallelism: must be at least 1",
             "most: must be at least 1",
@@ -324,4 +328,23 @@ fn a_global_parameter_may_go_out_to_a_parent() {
         ..Param::text("rows", "")
     }];
     assert_eq!(flaws(spec), Vec::<String>::new());
+}
+
+#[test]
+fn a_value_is_one_of_its_type() {
+    let number = |value: &str| Param {
+        type_name: "INTEGER".to_owned(),
+        ..Param::text(value, value)
+    };
+    let mut spec = spec(vec![task("a", &[])]);
+    spec.params = vec![number("7"), number("seven")];
+    spec.tasks[0].params = vec![number("${rows}"), number("7.5")];
+    let expected = "expected a whole number from -2147483648 to 2147483647";
+    assert_eq!(
+        flaws(spec),
+        [
+            format!("params[1].value: `seven` is no INTEGER; {expected}"),
+            format!("tasks[0].params[1].value: `7.5` is no INTEGER; {expected}"),
+        ]
+    );
 }

@@ -1,0 +1,154 @@
+//! The place an attempt runs in: its work directory, its log file, and the variables its programs see.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{End, Order};
+use crate::proc;
+
+/// Linux takes no longer `name=value` in an environment (`MAX_ARG_STRLEN`, 32 pages).
+const LONGEST_VARIABLE: usize = 128 * 1024;
+
+/// Where an attempt runs and what it writes to.
+#[derive(Debug)]
+pub struct Place {
+    /// The work directory: empty, its own, removed after the end. Absolute.
+    pub work: PathBuf,
+    /// Where the log file lies. Absolute.
+    pub log: PathBuf,
+    /// The log file, open for appending.
+    pub log_file: Arc<File>,
+}
+
+impl Place {
+    /// Writes a line to the log, or several. If it cannot be written, the attempt goes on without it.
+    pub async fn say(&self, line: impl Into<String>) {
+        let (file, mut line) = (self.log_file.clone(), line.into());
+        line.push('\n');
+        let writing = tokio::task::spawn_blocking(move || (&*file).write_all(line.as_bytes()));
+        let _ = writing.await;
+    }
+
+    /// Says in the log why an attempt without a program has failed.
+    pub(super) async fn told(&self, end: Result<End, End>) -> Result<End, End> {
+        let (Ok(it) | Err(it)) = &end;
+        if !it.reason.is_empty() {
+            self.say(format!("[tidemill] {}", it.reason)).await;
+        }
+        end
+    }
+
+    /// Writes a file into the work directory, and answers its path.
+    pub(super) fn file(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.work.join(name);
+        fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The log file once more, for another writer.
+    pub(super) fn share_log(&self) -> Result<File, String> {
+        self.log_file
+            .try_clone()
+            .map_err(|e| format!("cannot share the log file: {e}"))
+    }
+}
+
+pub(super) fn prepare(order: &Order) -> Result<Place, String> {
+    let dir = &order.world.dir;
+    let (work, log) = (dir.work(order.key), dir.log(order.key));
+    make_dir(&work)
+        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
+    let log_file = log
+        .parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| open(&log))
+        .map_err(|e| format!("cannot create the log file {}: {e}", log.display()))?;
+    Ok(Place {
+        work,
+        log,
+        log_file: Arc::new(log_file),
+    })
+}
+
+/// A line of the worker's own in the attempt's log, where people look first. If it cannot be written, the
+/// report still says it.
+pub(super) fn note(order: &Order, text: &str) {
+    let file = open(&order.world.dir.log(order.key));
+    let _ = file.and_then(|mut file| writeln!(file, "[tidemill] {text}"));
+}
+
+fn open(log: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(log)
+}
+
+/// The folder of the instance may be removed by the end of another attempt between its creation and
+/// the creation of ours in it.
+fn make_dir(path: &Path) -> io::Result<()> {
+    for _ in 0..3 {
+        match fs::create_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    fs::create_dir_all(path)
+}
+
+/// The variables that the programs of an attempt see besides the worker's own.
+pub(super) fn variables(order: &Order) -> Vec<(String, String)> {
+    let Order {
+        key,
+        dispatch,
+        world,
+    } = order;
+    let mut variables = Vec::new();
+    let params = dispatch.params.iter();
+    for param in params.filter(|param| is_variable_name(&param.name)) {
+        if param.name.len() + param.value.len() + 2 > LONGEST_VARIABLE {
+            let name = &param.name;
+            note(
+                order,
+                &format!(
+                    "the parameter {name} is too long for the environment and is not exported"
+                ),
+            );
+        } else {
+            variables.push((param.name.clone(), param.value.clone()));
+        }
+    }
+    let ours = [
+        ("TIDEMILL_WORKFLOW", dispatch.workflow.clone()),
+        ("TIDEMILL_INSTANCE_ID", key.instance().to_string()),
+        ("TIDEMILL_TASK", dispatch.task.clone()),
+        ("TIDEMILL_ATTEMPT", key.2.to_string()),
+        ("TIDEMILL_FENCING_TOKEN", dispatch.fencing_token.to_string()),
+        ("TIDEMILL_WORKER", world.worker.clone()),
+        (&proc::tag_name(&world.worker), key.tag()),
+    ];
+    variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    variables
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_legal_variable_names_are_exported() {
+        for legal in ["a", "_x", "RUN_2"] {
+            assert!(is_variable_name(legal), "{legal}");
+        }
+        for illegal in ["", "2a", "a-b", "a.b", "a=b", "é"] {
+            assert!(!is_variable_name(illegal), "{illegal}");
+        }
+    }
+}
