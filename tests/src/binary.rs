@@ -152,11 +152,18 @@ impl World {
     /// # Panics
     /// When it cannot be started.
     pub fn start<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Running {
+        self.start_command(&mut self.command(words))
+    }
+
+    /// Starts a command of this world, for example with another environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_command(&self, command: &mut Command) -> Running {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let said = ["out", "err"].map(|name| self.path().join(format!("{name}.{number}")));
         let open = |path: &PathBuf| File::create(path).expect("a file can be made");
-        let child = self
-            .command(words)
+        let child = command
             .stdout(open(&said[0]))
             .stderr(open(&said[1]))
             .spawn()

@@ -6,4 +6,5 @@ mod chaos;
 mod command_line;
 mod crash;
 mod examples;
+mod scenarios;
 mod serving;

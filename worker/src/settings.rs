@@ -189,6 +189,12 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_databases_do_not_reach_tasks() {
+        assert!(is_secret("TIDEMILL_CONNECTION_WARE") && is_secret("TIDEMILL_DATABASE"));
+        assert!(!is_secret("TIDEMILL_TASK") && !is_secret("PATH"));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_by_its_name() {
         assert!(read(r#"{"pyhton": "x"}"#).unwrap_err().contains("pyhton"));
     }

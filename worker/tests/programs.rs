@@ -8,38 +8,10 @@ mod harness;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::{World, attempt, lives, outputs, pids};
-use proto::worker::{Dispatch, Finished, Outcome};
+use harness::{World, attempt, lives, outputs, pids, run, set, task};
+use proto::worker::{Dispatch, Outcome};
 use serde_json::json;
 use worker::Settings;
-
-async fn run(world: &mut World, dispatch: Dispatch) -> (Finished, String) {
-    let attempt = attempt(1);
-    let dispatch = Dispatch {
-        attempt: Some(attempt),
-        ..dispatch
-    };
-    world.engine.dispatch_like(dispatch);
-    let (_, finished) = world.engine.end(attempt).await;
-    let log = std::fs::read_to_string(&finished.log_path).unwrap_or_default();
-    (finished, log)
-}
-
-fn task(r#type: &str, body: &str, options: &serde_json::Value) -> Dispatch {
-    Dispatch {
-        r#type: r#type.into(),
-        body: body.into(),
-        options: options.to_string(),
-        ..Dispatch::default()
-    }
-}
-
-fn set(finished: &Finished) -> Vec<(&str, &str)> {
-    let outputs = finished.outputs.iter();
-    outputs
-        .map(|o| (o.name.as_str(), o.value.as_str()))
-        .collect()
-}
 
 const BLOCK: &str = "export CITY='New York'\ngreet() { echo \"hello $1\"; }";
 

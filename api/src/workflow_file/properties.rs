@@ -1,84 +1,23 @@
 //! What holds for every file, and for every heap of bytes.
 
-use std::time::Duration;
+mod strategies;
 
-use domain::TaskCode;
-use domain::workflow_definition::{
-    Direction, Param, Policy, Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
-};
+use domain::workflow_definition::Workflow;
 use proptest::prelude::*;
 
+use super::schema::tests::schema_admits;
 use super::tests::WHOLE;
 use super::*;
-
-fn name() -> impl Strategy<Value = String> {
-    "[a-zA-Z0-9_ äß:#'\"{}-]{0,11}[a-z]"
-}
-
-fn param() -> impl Strategy<Value = Param> {
-    let direct = prop_oneof![Just(Direction::In), Just(Direction::Out)];
-    (
-        name(),
-        direct,
-        prop::sample::select(Param::TYPES.to_vec()),
-        any::<String>(),
-    )
-        .prop_map(|(name, direct, type_name, value)| Param {
-            name,
-            direct,
-            type_name: type_name.to_owned(),
-            value: value.replace('\0', ""),
-        })
-}
-
-fn params_of(names: Vec<Param>) -> Vec<Param> {
-    let mut seen = std::collections::HashSet::new();
-    names
-        .into_iter()
-        .filter(|param| seen.insert(param.name.clone()))
-        .collect()
-}
-
-prop_compose! {
-    fn workflow()(
-        (project, flow) in (name(), name()),
-        globals in prop::collection::vec(param(), 0..4),
-        tasks in prop::collection::btree_map(
-            name(),
-            (any::<(u32, u16, bool)>(), "\\PC{0,40}[a-z]\n?", prop::collection::vec(param(), 0..3), any::<u64>()),
-            1..6,
-        ),
-    ) -> WorkflowSpec {
-        let names: Vec<String> = tasks.keys().cloned().collect();
-        let tasks = tasks.into_iter().enumerate().map(|(index, (name, (numbers, run, params, bits)))| {
-            let (millis, times, noop) = numbers;
-            let retry = RetryPolicy { times: u32::from(times % 3), interval: Duration::from_millis(u64::from(millis)) };
-            TaskSpec {
-                code: if bits & 1 == 0 { TaskCode::of_name(&name) } else { TaskCode(1 + index as u64) },
-                name,
-                kind: if noop { TaskKind::Noop {} } else { TaskKind::Shell { run } },
-                depends_on: names[..index].iter().filter(|_| bits & 2 == 0).cloned().collect(),
-                params: params_of(params),
-                policy: Policy {
-                    retry: if retry.times == 0 { RetryPolicy::default() } else { retry },
-                    priority: if bits & 4 == 0 { Priority::Medium } else { Priority::Lowest },
-                    worker_group: if bits & 8 == 0 { "default".to_owned() } else { "big".to_owned() },
-                    ..Policy::default()
-                },
-            }
-        }).collect();
-        let globals = params_of(globals).into_iter().map(|param| Param { direct: Direction::In, ..param });
-        WorkflowSpec { name: flow, project, params: globals.collect(), tasks, ..WorkflowSpec::default() }
-    }
-}
+use strategies::workflow;
 
 proptest! {
     #[test]
     fn what_is_written_reads_back_as_the_same(spec in workflow()) {
         let file = write(&spec).get().to_owned();
-        let read = read(file.as_bytes());
-        let checked = Workflow::check(spec).ok();
-        prop_assert_eq!(read.as_ref().ok(), checked.as_ref(), "{}: {:?}", file, read);
+        let checked = Workflow::check(spec);
+        prop_assert!(checked.is_ok(), "{}: {:?}", file, checked);
+        prop_assert_eq!(read(file.as_bytes()).ok(), checked.ok(), "{}", file);
+        prop_assert!(schema_admits(&file), "{}", file);
     }
 
     #[test]
@@ -92,6 +31,7 @@ proptest! {
             prop::sample::select(vec![
                 "name: ", "tasks:", "\n  - ", "\n", "run: |\n", "  ", "{", "}", "[", "]", "a", "'", "\"", ": ", ",",
                 "&x ", "*x ", "!t ", "---", "...", "? ", "- ", "#", "\t", "retry: ", "params: ", "depends_on: ", "1",
+                "when: ", "type: ", "SWITCH", "DYNAMIC", "values: ", "all: ",
                 "~", "\u{feff}", "é", ">", "%YAML 1.2", "\\u", "<<: ",
             ]),
             0..40,

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 
 pub use interval::{intervals, known_value};
 pub use placeholder::replace;
+pub(crate) use placeholder::{date, placeholder};
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 

@@ -19,42 +19,46 @@ const LONGEST: usize = 128;
 pub fn replace(text: &str, moment: &Moment) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    // Read when the first mark is met, for most texts have none.
-    let mut now = None;
     while let Some(start) = rest.find("$[") {
-        out.push_str(&rest[..start]);
-        let from = &rest[start + 2..];
-        let inside = from
-            .bytes()
-            .take(LONGEST + 1)
-            .position(|byte| byte == b']')
-            .map(|end| &from[..end]);
-        let replaced = inside.and_then(|inside| {
-            let now = now.get_or_insert_with(|| moment.local()).as_ref()?;
-            Some((inside, date(inside, now)?))
-        });
+        let (before, from) = rest.split_at(start);
+        out.push_str(before);
+        let replaced = placeholder(from).and_then(|inside| Some((inside, date(inside, moment)?)));
         if let Some((inside, date)) = replaced {
             out.push_str(&date);
-            rest = &from[inside.len() + 1..];
+            rest = &from[inside.len() + 3..];
         } else {
             out.push_str("$[");
-            rest = from;
+            rest = &from[2..];
         }
     }
     out.push_str(rest);
     out
 }
 
-/// What the words between the brackets mean.
-fn date(inside: &str, now: &Zoned) -> Option<String> {
+/// What stands in the brackets, if the text begins with `$[` and they are closed soon.
+pub(crate) fn placeholder(text: &str) -> Option<&str> {
+    let from = text.strip_prefix("$[")?;
+    let end = from
+        .bytes()
+        .take(LONGEST + 1)
+        .position(|byte| byte == b']')?;
+    Some(&from[..end])
+}
+
+/// The date that the words in the brackets mean, if they mean one.
+pub(crate) fn date(inside: &str, moment: &Moment) -> Option<String> {
+    if inside.len() > LONGEST {
+        return None;
+    }
+    let now = moment.local()?;
     if let Some(of) = arguments(inside, "timestamp") {
-        let (date, format) = moved(of, now)?;
-        return seconds_of(&render(format, &date)?, now);
+        let (date, format) = moved(of, &now)?;
+        return seconds_of(&render(format, &date)?, &now);
     }
     if let Some(of) = arguments(inside, "year_week") {
-        return year_week(of, now);
+        return year_week(of, &now);
     }
-    let (date, format) = moved(inside, now)?;
+    let (date, format) = moved(inside, &now)?;
     render(format, &date)
 }
 

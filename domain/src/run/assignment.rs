@@ -122,7 +122,7 @@ impl Run {
             task_instance: self.task_id(node).to_string(),
             moment: moment.clone(),
         });
-        params::resolve_all(
+        params::resolve(
             &self.definition.spec().params,
             &self.handed_to(node),
             &spec.params,

@@ -117,10 +117,15 @@ impl Terms {
 
 fn grant_slot(task: &TaskInstance, attempt: u32, terms: &Terms) -> Vec<Event> {
     match task.stage {
-        Stage::WaitingSlot { .. } if task.attempt == attempt => vec![Event::SlotGranted {
-            attempt,
-            dispatch_by: terms.dispatch_by(),
-        }],
+        // As long as the group has not taken back the attempt's earlier slot, it speaks of that one.
+        Stage::WaitingSlot { .. }
+            if task.attempt == attempt && !task.releasing.contains_key(&attempt) =>
+        {
+            vec![Event::SlotGranted {
+                attempt,
+                dispatch_by: terms.dispatch_by(),
+            }]
+        }
         // It has it already, or has no use for it any more and says so until the group knows.
         Stage::WaitingSlot { .. }
         | Stage::Absent

@@ -79,10 +79,14 @@ impl TaskInstance {
         let attempt = self.attempt;
         let mut owed = Vec::new();
         match &self.stage {
-            Stage::WaitingSlot { task_group } => owed.push(Obligation::AskSlot {
-                attempt,
-                task_group: task_group.clone(),
-            }),
+            // An attempt that was paused and goes on first waits until the group has taken its slot back:
+            // else that word could arrive later and take the new slot away.
+            Stage::WaitingSlot { task_group } if !self.releasing.contains_key(&attempt) => {
+                owed.push(Obligation::AskSlot {
+                    attempt,
+                    task_group: task_group.clone(),
+                });
+            }
             Stage::Submitted => owed.push(Obligation::FindWorker {
                 attempt,
                 refusals: self.refusals,
@@ -130,6 +134,7 @@ impl TaskInstance {
                     .map(|index| Obligation::StartChild { attempt, index }),
             ),
             Stage::OnEngine { kill: Some(_), .. }
+            | Stage::WaitingSlot { .. }
             | Stage::Absent
             | Stage::Delayed { .. }
             | Stage::Retrying { .. }

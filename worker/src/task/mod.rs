@@ -11,6 +11,7 @@ mod plugin;
 mod process;
 mod python;
 mod shell;
+mod sql;
 mod warm;
 
 use std::collections::BTreeMap;
@@ -86,11 +87,12 @@ impl Types {
         slots: u32,
         others: &BTreeMap<String, Arc<dyn TaskType>>,
     ) -> Result<Self, Error> {
-        let ours: [(&str, Arc<dyn TaskType>); 5] = [
+        let ours: [(&str, Arc<dyn TaskType>); 6] = [
             ("SHELL", Arc::new(shell::Shell)),
             ("NOOP", Arc::new(noop::Noop)),
             ("PYTHON", Arc::new(python::Python::new(settings, slots))),
             ("HTTP", Arc::new(http::Http::default())),
+            ("SQL", Arc::new(sql::Sql::new(settings))),
             ("PLUGIN", Arc::new(plugin::Plugin::new(settings))),
         ];
         let mut types: BTreeMap<_, _> = ours.map(|(name, it)| (name.to_owned(), it)).into();

@@ -335,6 +335,36 @@ pub fn config(dir: &Path, engines: &[&Engine]) -> Config {
     }
 }
 
+/// Runs one attempt to its end, and answers that with its log.
+pub async fn run(world: &mut World, dispatch: Dispatch) -> (Finished, String) {
+    let attempt = dispatch.attempt.unwrap_or(attempt(1));
+    world.engine.dispatch_like(Dispatch {
+        attempt: Some(attempt),
+        ..dispatch
+    });
+    let (report, finished) = world.engine.end(attempt).await;
+    world.engine.ack(&report);
+    let log = std::fs::read_to_string(&finished.log_path).unwrap_or_default();
+    (finished, log)
+}
+
+pub fn task(r#type: &str, body: &str, options: &serde_json::Value) -> Dispatch {
+    Dispatch {
+        r#type: r#type.into(),
+        body: body.into(),
+        options: options.to_string(),
+        ..Dispatch::default()
+    }
+}
+
+/// The outputs of an end.
+pub fn set(finished: &Finished) -> Vec<(&str, &str)> {
+    let outputs = finished.outputs.iter();
+    outputs
+        .map(|o| (o.name.as_str(), o.value.as_str()))
+        .collect()
+}
+
 /// A directory, an engine on a socket in it, and a worker that has said hello.
 pub struct World {
     pub tmp: tempfile::TempDir,

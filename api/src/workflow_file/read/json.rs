@@ -10,10 +10,10 @@ pub(super) fn value(node: &Node, path: &str, fields: &mut Fields) -> Value {
         Data::Scalar(Kind::Null, _) => Value::Null,
         Data::Scalar(Kind::Boolean, text) => Value::Bool(text.eq_ignore_ascii_case("true")),
         Data::Scalar(Kind::Text, text) => Value::String(text.clone()),
-        Data::Scalar(Kind::Integer | Kind::Float, text) => number(node, text).map_or_else(
+        Data::Scalar(Kind::Integer | Kind::Float, text) => number(text).map_or_else(
             || {
                 let problem = format!(
-                    "JSON cannot keep the number {} as it is; write it in quotes, or otherwise",
+                    "JSON cannot keep the number {} as it is; write it in quotes",
                     short(text)
                 );
                 fields.flaw(node.mark, path, problem);
@@ -37,14 +37,14 @@ pub(super) fn value(node: &Node, path: &str, fields: &mut Fields) -> Value {
     }
 }
 
-/// Exactly, or not at all: an identifier of thirty digits must not lose its last ones.
-fn number(node: &Node, text: &str) -> Option<Number> {
-    let whole = matches!(&node.data, Data::Scalar(Kind::Integer, _));
-    if !whole {
-        return Number::from_f64(text.parse().ok()?);
+/// Whole numbers exactly or not at all: an identifier of thirty digits must not lose its last ones.
+fn number(text: &str) -> Option<Number> {
+    let whole = text.parse::<u64>().map(Number::from);
+    let whole = whole.or_else(|_| text.parse::<i64>().map(Number::from));
+    if let Ok(number) = whole {
+        return Some(number);
     }
-    let unsigned = text.parse::<u64>().map(Number::from);
-    unsigned
-        .or_else(|_| text.parse::<i64>().map(Number::from))
-        .ok()
+    let has_fraction = text.contains(['.', 'e', 'E']);
+    let number = text.parse().ok().filter(|_| has_fraction)?;
+    Number::from_f64(number)
 }

@@ -9,6 +9,10 @@ use domain::workflow_definition::{
 
 use super::*;
 
+mod logic;
+mod policies;
+mod work;
+
 /// Every key that this version carries out.
 pub(super) const WHOLE: &str = r#"
 name: nightly-etl
@@ -45,6 +49,30 @@ fn shown(file: &str) -> Vec<String> {
 /// A file with one SHELL task that has these further lines.
 fn with_task(lines: &str) -> String {
     format!("name: w\ntasks:\n  - name: a\n    run: x\n    {lines}\n")
+}
+
+/// The second task of `a -> b`, which has these further lines; `c` is there to be led to.
+fn with_type(lines: &str) -> String {
+    let lines = lines.trim().replace('\n', "\n    ");
+    format!(
+        "name: w\ntasks:\n  - {{name: a, run: x}}\n  - {{name: c, run: x}}\n  - name: b\n    depends_on: [a]\n    {lines}\n"
+    )
+}
+
+fn kind(lines: &str) -> TaskKind {
+    let file = with_type(lines);
+    let workflow = read(file.as_bytes()).unwrap_or_else(|flaws| panic!("{file}: {flaws:?}"));
+    workflow.spec().tasks[2].kind.clone()
+}
+
+/// What is said of the second task, without the lines and columns.
+fn said(lines: &str) -> Vec<String> {
+    let found = read(with_type(lines).as_bytes()).expect_err("the file was accepted");
+    let strip = |path: &str| path.trim_start_matches("tasks[2].").to_owned();
+    found
+        .into_iter()
+        .map(|flaw| format!("{}: {}", strip(&flaw.path), flaw.problem))
+        .collect()
 }
 
 fn only(file: &str) -> String {

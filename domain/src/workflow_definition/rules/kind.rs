@@ -10,6 +10,7 @@ use super::super::kind::{
 use super::super::spec::TaskSpec;
 use super::{NO_TIME, name_flaws};
 use crate::calendar::known_value;
+use crate::expression;
 
 /// Notes what is wrong with the keys of the task's type, each on its own.
 pub(super) fn look(place: &str, task: &TaskSpec, flaws: &mut Vec<Flaw>) {
@@ -147,9 +148,9 @@ fn script(place: &str, kind: &str, run: &str, flaws: &mut Vec<Flaw>) {
 }
 
 fn http(place: &str, request: &HttpRequest, flaws: &mut Vec<Flaw>) {
-    let url = request.url.trim().to_ascii_lowercase();
+    let url = request.url.to_ascii_lowercase();
     let place_of = |key: &str| format!("{place}.{key}");
-    if url.is_empty() {
+    if url.trim().is_empty() {
         flaws.push(flaw(place_of("url"), "must not be empty"));
     } else if !["http://", "https://", "${", "$["]
         .iter()
@@ -246,6 +247,8 @@ fn switch(place: &str, cases: &[Case], flaws: &mut Vec<Flaw>) {
     for (index, case) in cases.iter().enumerate() {
         if case.condition.trim().is_empty() {
             let problem = "must not be empty; expected a condition such as ${rows} > 10";
+            flaws.push(flaw(format!("{place}.cases[{index}].if"), problem));
+        } else if let Err(problem) = expression::check(&case.condition) {
             flaws.push(flaw(format!("{place}.cases[{index}].if"), problem));
         }
     }

@@ -193,7 +193,7 @@ fn a_switch_has_cases_and_they_have_conditions() {
         flaws_of(&empty),
         ["cases: a SWITCH task needs at least one case"]
     );
-    let cases = json!([{"if": " ", "then": "b"}, {"if": "true", "then": "c"}]);
+    let cases = json!([{"if": " ", "then": "b"}, {"if": "true", "then": "c"}, {"if": "${a} >", "then": "b"}]);
     let cases = json!({"type": "SWITCH", "cases": cases, "default": "k"});
     assert_eq!(
         flaws_of(&cases),
@@ -201,6 +201,8 @@ fn a_switch_has_cases_and_they_have_conditions() {
             "cases[1].then: task \"k\" leads to \"c\", which does not exist",
             "default: task \"k\" leads to itself",
             "cases[0].if: must not be empty; expected a condition such as ${rows} > 10",
+            "cases[2].if: expected a number, a text in quotes, true, false, ${name} or a parenthesis at character 7, \
+             found the end",
         ]
     );
 }
