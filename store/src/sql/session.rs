@@ -146,9 +146,7 @@ impl Session {
     pub(super) async fn post(&mut self, shard: ShardId, letter: &str) -> Result<(), Failure> {
         match self {
             Self::Sqlite(connection) => sqlite::post(connection, shard, letter).await,
-            Self::Postgres(connection) => {
-                in_time(postgres::post(connection, shard, letter)).await
-            }
+            Self::Postgres(connection) => in_time(postgres::post(connection, shard, letter)).await,
         }
     }
 
