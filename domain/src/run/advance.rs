@@ -256,9 +256,18 @@ impl Run {
                 graph.reach(&from, crate::workflow_definition::Graph::successors)
             }
         };
+        let chooses = match restart {
+            Restart::RepeatRunning | Restart::ExecuteTask => true,
+            Restart::RecoverSuspendedProcess | Restart::StartFailureTaskProcess => false,
+        };
         (0..graph.len() as Node)
             .filter(|&node| {
-                marked[node as usize] && !matches!(self.nodes.task(node).stage, TaskStage::Absent)
+                // A task that takes no part and is not made to keeps what it brought.
+                let concerned =
+                    chooses || self.nodes.takes_part(node);
+                marked[node as usize]
+                    && concerned
+                    && !matches!(self.nodes.task(node).stage, TaskStage::Absent)
             })
             .collect()
     }

@@ -4,7 +4,7 @@
 //! Every edge is decided once: by how its source ended, or by the fate of a source that is never run. A
 //! node whose edges are all decided is run, or has a fate of its own.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::aggregate::{Aggregate, Corrupt};
 use crate::params;
@@ -86,6 +86,15 @@ struct Counts {
     killed: u32,
 }
 
+/// What kinds of node come after a node, seen through forbidden ones.
+#[derive(Clone, Copy, Default)]
+struct Successors {
+    /// One that is there to judge it.
+    judge: bool,
+    /// One that is not.
+    other: bool,
+}
+
 /// What a node means for the run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
@@ -102,8 +111,8 @@ enum Class {
 }
 
 impl Class {
-    fn of(stage: &Stage) -> Self {
-        match stage {
+    fn of(task: &TaskInstance) -> Self {
+        match &task.stage {
             Stage::Absent => Self::Idle,
             Stage::OnWorker { kill: Some(_), .. } | Stage::OnEngine { kill: Some(_), .. } => {
                 Self::Dying
@@ -115,6 +124,11 @@ impl Class {
             | Stage::OnEngine {
                 work: Work::Check, ..
             } => Self::Waiting,
+            // Its next child has not been started yet: that is waiting too.
+            Stage::OnEngine {
+                work: Work::Children { .. },
+                ..
+            } if task.running_children().next().is_none() => Self::Waiting,
             Stage::OnWorker { .. }
             | Stage::OnEngine {
                 work: Work::Children { .. },
@@ -222,7 +236,7 @@ impl Nodes {
     /// Failed, and no other task is there to deal with it.
     pub(super) fn failed_for_good(&self, node: Node) -> bool {
         let state = &self.states[node as usize];
-        Class::of(&state.task.stage) == Class::Failed && !state.handled
+        Class::of(&state.task) == Class::Failed && !state.handled
     }
 
     /// The nodes that a scope names.
@@ -263,13 +277,12 @@ impl Nodes {
                 ..Edges::default()
             };
         }
-        for node in 0..graph.len() as Node {
-            let handled = self.is_handled(flow, node);
-            let state = &mut self.states[node as usize];
+        let handled = self.handled(flow);
+        for (state, handled) in self.states.iter_mut().zip(handled) {
             state.handled = handled;
             if state.selected {
                 self.counts.selected += 1;
-                self.counts.enter(Class::of(&state.task.stage), handled);
+                self.counts.enter(Class::of(&state.task), handled);
             }
         }
         for node in 0..graph.len() as Node {
@@ -280,24 +293,40 @@ impl Nodes {
         }
     }
 
-    /// All who come after it, seen through forbidden ones, are there to judge it.
-    fn is_handled(&self, flow: &Workflow, node: Node) -> bool {
-        let mut open: Vec<Node> = flow.graph().successors(node).to_vec();
-        let mut judged = false;
-        while let Some(next) = open.pop() {
-            let spec = &flow.spec().tasks[next as usize];
-            if !self.states[next as usize].selected {
-                continue;
-            }
-            if spec.policy.forbidden {
-                open.extend_from_slice(flow.graph().successors(next));
-            } else if matches!(spec.kind, TaskKind::Conditions { .. }) {
-                judged = true;
+    /// For each node, whether all who come after it, seen through forbidden ones, are there to judge it.
+    /// Goes from the last nodes to the first, so that each edge is looked at once.
+    fn handled(&self, flow: &Workflow) -> Vec<bool> {
+        let graph = flow.graph();
+        let mut after = vec![Successors::default(); graph.len()];
+        let mut undecided: Vec<usize> = (0..graph.len() as Node)
+            .map(|node| graph.successors(node).len())
+            .collect();
+        let mut open: Vec<Node> = (0..graph.len() as Node)
+            .filter(|&node| undecided[node as usize] == 0)
+            .collect();
+        while let Some(node) = open.pop() {
+            let spec = &flow.spec().tasks[node as usize];
+            let seen = if !self.states[node as usize].selected {
+                Successors::default()
+            } else if spec.policy.forbidden {
+                after[node as usize]
             } else {
-                return false;
+                let judge = matches!(spec.kind, TaskKind::Conditions { .. });
+                Successors {
+                    judge,
+                    other: !judge,
+                }
+            };
+            for &before in graph.predecessors(node) {
+                after[before as usize].judge |= seen.judge;
+                after[before as usize].other |= seen.other;
+                undecided[before as usize] -= 1;
+                if undecided[before as usize] == 0 {
+                    open.push(before);
+                }
             }
         }
-        judged
+        after.iter().map(|seen| seen.judge && !seen.other).collect()
     }
 
     pub(super) fn evolve(
@@ -319,10 +348,10 @@ impl Nodes {
                 event: format!("task event {sequence}"),
             });
         }
-        let before = Class::of(&state.task.stage);
+        let before = Class::of(&state.task);
         state.task = std::mem::take(&mut state.task).evolve(event)?;
         state.sequence = sequence;
-        let after = Class::of(&state.task.stage);
+        let after = Class::of(&state.task);
         if before == after {
             return Ok(Change::Forward);
         }
@@ -384,7 +413,7 @@ impl Nodes {
     fn reached(&mut self, flow: &Workflow, node: Node) -> Option<Edge> {
         let spec = &flow.spec().tasks[node as usize];
         let state = &self.states[node as usize];
-        let class = Class::of(&state.task.stage);
+        let class = Class::of(&state.task);
         if class != Class::Idle {
             return class.edge();
         }
@@ -428,7 +457,7 @@ impl Nodes {
     /// What a node's predecessors hand to it, the earliest to end first. Forbidden ones are seen through.
     pub(super) fn handed_to(&self, flow: &Workflow, node: Node) -> Vec<Output> {
         let mut pools: Vec<(u32, &[Output])> = Vec::new();
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut open: Vec<Node> = flow.graph().predecessors(node).to_vec();
         while let Some(before) = open.pop() {
             let state = &self.states[before as usize];
@@ -436,9 +465,7 @@ impl Nodes {
                 if !var_pool.is_empty() {
                     pools.push((state.order, var_pool));
                 }
-            } else if flow.spec().tasks[before as usize].policy.forbidden && !seen.contains(&before)
-            {
-                seen.push(before);
+            } else if flow.spec().tasks[before as usize].policy.forbidden && seen.insert(before) {
                 open.extend_from_slice(flow.graph().predecessors(before));
             }
         }
@@ -504,7 +531,7 @@ impl Nodes {
 
     fn of_class(&self, wanted: impl Fn(Class) -> bool) -> Vec<Node> {
         let all = 0..self.states.len() as Node;
-        all.filter(|&node| self.takes_part(node) && wanted(Class::of(&self.task(node).stage)))
+        all.filter(|&node| self.takes_part(node) && wanted(Class::of(self.task(node))))
             .collect()
     }
 

@@ -390,7 +390,11 @@ fn start_child(
         Some(child) => child.state.is_some() && wake.is_some() && child.instance == instance,
     };
     match task.stage {
-        Stage::OnEngine { kill: None, .. } if task.attempt == attempt && fits => {
+        Stage::OnEngine {
+            work: Work::Children { .. },
+            kill: None,
+            ..
+        } if task.attempt == attempt && fits => {
             vec![Event::ChildStarted {
                 attempt,
                 index,

@@ -73,7 +73,17 @@ pub(super) fn decide(run: &WorkflowInstance, command: &Command) -> Result<Vec<Ev
             scope,
             reason,
         } => go_on(run, command, *restart, scope.as_ref(), reason),
-        Command::Raise(alert) => Ok(vec![raised(run.raised + 1, alert.clone())]),
+        Command::Raise(alert) => match run.stage {
+            Stage::Absent => Err(refusal(run, command)),
+            Stage::Submitted
+            | Stage::Queued
+            | Stage::Running
+            | Stage::Pausing { .. }
+            | Stage::Blocking { .. }
+            | Stage::Stopping { .. }
+            | Stage::Ended { .. }
+            | Stage::Deleted => Ok(vec![raised(run.raised + 1, alert.clone())]),
+        },
         Command::SettleAlert { number, reason } => Ok(if run.alerts.contains_key(number) {
             vec![Event::AlertSettled {
                 number: *number,

@@ -221,9 +221,19 @@ proptest! {
             }
         }
         if is_active(&task) {
-            task = fold(task.clone(), &task.decide(&kill()).unwrap());
+            let end = match &task.stage {
+                Stage::OnWorker { worker, .. } => Command::ReportFinished {
+                    attempt: task.attempt,
+                    worker: worker.clone(),
+                    report: report(Outcome::Kill),
+                    terms: terms(),
+                },
+                Stage::OnEngine { .. } => conclude(Outcome::Kill),
+                _ => kill(),
+            };
+            task = fold(task.clone(), &task.decide(&end).unwrap());
         }
-        prop_assume!(!is_active(&task));
+        prop_assert!(!is_active(&task));
         for command in &news {
             let events = task.decide(command).unwrap();
             prop_assert!(
