@@ -150,7 +150,7 @@ const LEGEND: &str = "\
 Events: S submitted, Q queued, R started, O timed_out, P pause_requested, B block_requested, K stop_requested,
 F finished, V turn_released, A restarted, W alert_raised, T alert_settled, D deleted; then the stage after them.
 -  already so, or not worth a word.  SUBM/SER: takes turns; SUBM/OTH: another run. ALL WELL, FAILED, KILLED, PAUSED:
-conclude, as the tally says. The row "serial" is a submitted run that takes turns. WAKE: every deadline has passed.
+conclude, as the tally says. Row serial: a submitted run that takes turns. WAKE: every deadline has passed.
 ";
 
 fn reachable() -> Vec<WorkflowInstance> {
