@@ -20,4 +20,4 @@ pub use core::Explanation;
 pub use engine::{Changed, Config, Engine, Refused, Started};
 
 pub use session::WorkerSessions;
-pub use outside::{Notice, Outside};
+pub use outside::{Notice, Outside, Untold};

@@ -25,9 +25,17 @@ pub trait Outside: Send + Sync + 'static {
     /// now.
     async fn cached(&self, key: &str) -> Result<Option<Vec<Output>>, String>;
 
-    /// Tells people something. The error is why it could not be told; it is tried again, so whoever is told
-    /// may be told twice.
-    async fn tell(&self, notice: &Notice) -> Result<(), String>;
+    /// Tells people something. It may be tried again, so whoever is told may be told twice.
+    async fn tell(&self, notice: &Notice) -> Result<(), Untold>;
+}
+
+/// Why nobody was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// There is nobody to tell: trying again is of no use.
+    Nobody,
+    /// It may go well the next time.
+    Later(String),
 }
 
 /// Something that people are told.
@@ -55,11 +63,12 @@ pub(crate) async fn tell(outside: &dyn Outside, notice: &Notice) -> String {
     loop {
         match outside.tell(notice).await {
             Ok(()) => return String::new(),
-            Err(why) if tries == TRIES => {
+            Err(Untold::Nobody) => return "nobody is configured to be told".to_owned(),
+            Err(Untold::Later(why)) if tries == TRIES => {
                 tracing::warn!(instance = %notice.instance, %why, "an alert was given up");
                 return why;
             }
-            Err(why) => {
+            Err(Untold::Later(why)) => {
                 tracing::info!(instance = %notice.instance, %why, "an alert could not be told; trying again");
             }
         }

@@ -6,6 +6,7 @@ mod failure;
 mod follow;
 mod home;
 mod output;
+mod outside;
 mod service;
 mod session;
 mod verbs;
