@@ -4,7 +4,7 @@
 
 mod harness;
 
-use harness::{World, attempt, lives, outputs, pids, run, set, task, until};
+use harness::{World, attempt, config, lives, outputs, pids, run, set, task, until};
 use proto::worker::{Dispatch, Finished, Outcome};
 use serde_json::json;
 
@@ -323,4 +323,22 @@ async fn a_shutdown_leaves_no_interpreter_behind() {
     assert!(lives(finished.pid));
     world.worker.shutdown().await;
     assert!(!lives(finished.pid));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_gone_holds_no_interpreter_and_no_directory() {
+    let mut world = one().await;
+    let (finished, _) = run(&mut world, script(1, "")).await;
+    world.still().await;
+    let World {
+        tmp,
+        engine,
+        worker,
+        hello: _,
+    } = world;
+    drop(worker);
+    until("the interpreter has ended", || !lives(finished.pid)).await;
+    let config = config(&tmp.path().join("worker"), &[&engine]);
+    let again = worker::Worker::start(config).await;
+    assert!(again.is_ok(), "{again:?}");
 }

@@ -169,14 +169,19 @@ fn other_workflows_are_waited_for_and_run() {
 
 #[test]
 fn the_values_of_a_dynamic_task_have_a_short_form_and_a_long_one() {
-    let values = |lines: &str| match kind(&format!("type: DYNAMIC\nworkflow: one\n{lines}")) {
-        TaskKind::Dynamic {
+    let values = |lines: &str| {
+        let kind = kind(&format!("type: DYNAMIC\nworkflow: one\n{lines}"));
+        let TaskKind::Dynamic {
             values,
-            parallelism: 4,
-            most: 1024,
+            parallelism,
+            most,
             ..
-        } => values,
-        other => panic!("{other:?}"),
+        } = kind
+        else {
+            panic!("{kind:?}");
+        };
+        assert_eq!((parallelism, most), (4, 1024));
+        values
     };
     let of = |name: &str, value: &str, separator: &str| DynamicValues {
         name: name.to_owned(),

@@ -119,7 +119,7 @@ pub(super) const fn type_name(kind: &TaskKind) -> Option<&'static str> {
     }
 }
 
-fn unless<T: PartialEq>(value: T, default: T) -> Option<T> {
+fn unless<T: Copy + PartialEq>(value: T, default: T) -> Option<T> {
     (value != default).then_some(value)
 }
 

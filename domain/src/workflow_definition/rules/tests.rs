@@ -258,10 +258,10 @@ fn busy(kind: TaskKind) -> TaskSpec {
     policy.retry.times = 1;
     policy.delay = Duration::from_secs(5);
     policy.timeout = Some(Timeout {
-        after: Duration::from_secs(60),
+        after: Duration::from_mins(1),
         strategy: TimeoutStrategy::Warn,
     });
-    policy.dispatch_timeout = Some(Duration::from_secs(60));
+    policy.dispatch_timeout = Some(Duration::from_mins(1));
     policy.environment = Some("prod".to_owned());
     policy.task_group = Some(TaskGroupRef {
         name: "warehouse".to_owned(),

@@ -1,9 +1,9 @@
 //! One interpreter process: how it starts, how it is asked, and how it ends.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::Kind;
 use crate::attempts::Key;
 use crate::kill;
-use crate::proc::{self, Tree};
-use crate::task::{End, Job, Order, Place, World, place, process, python};
+use crate::proc::{self, Sweeper, Tree};
+use crate::task::{End, Job, Order, Place, place, process, python};
 
 const DRIVER: &str = include_str!("driver.py");
 /// Questions and answers have descriptors of their own; scripts may do with the standard ones as they like,
@@ -35,7 +35,9 @@ pub(super) struct Interpreter {
     answers: Lines<BufReader<ChildStdout>>,
     scripts: u32,
     home: PathBuf,
-    world: Arc<World>,
+    // Not the world: that holds us.
+    grace: Duration,
+    sweeper: Sweeper,
 }
 
 /// What can be done with it after a script.
@@ -51,7 +53,7 @@ struct Ask {
     script: PathBuf,
     folder: PathBuf,
     log: PathBuf,
-    variables: std::collections::BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +65,7 @@ struct Answer {
 impl Interpreter {
     /// Starts one; what it says before its first script goes to this log.
     pub(super) fn start(order: &Order, kind: Kind, number: u32, log: File) -> Result<Self, String> {
-        let world = order.world.clone();
+        let world = &order.world;
         // No attempt has instance 0.
         let key = Key(0, 0, number);
         let home = world.dir.interpreter(number);
@@ -100,7 +102,8 @@ impl Interpreter {
             answers: BufReader::new(answers).lines(),
             scripts: 0,
             home,
-            world,
+            grace: world.kill_grace,
+            sweeper: world.sweeper.clone(),
         })
     }
 
@@ -152,7 +155,7 @@ impl Interpreter {
             Some(Answer { exit, again: true }) => {
                 let end = process::exited(exit);
                 let left = self.tree(job).sparing_its_host();
-                kill::clear(left, self.world.kill_grace, &self.world.sweeper).await;
+                kill::clear(left, self.grace, &self.sweeper).await;
                 (end, Verdict::Reusable)
             }
             Some(Answer { exit, again: false }) => self.leave(job, exit).await,
@@ -193,21 +196,14 @@ impl Interpreter {
 
     async fn kill(&mut self, job: &mut Job) -> (End, Verdict) {
         let tree = self.tree(job);
-        let grace = self.world.kill_grace;
-        kill::stop(
-            &mut self.child,
-            tree,
-            &mut job.kill,
-            grace,
-            &self.world.sweeper,
-        )
-        .await;
+        let grace = self.grace;
+        kill::stop(&mut self.child, tree, &mut job.kill, grace, &self.sweeper).await;
         self.remove_home().await;
         (End::killed(), Verdict::Gone)
     }
 
     async fn clear(&mut self, job: &Job) {
-        kill::clear(self.tree(job), self.world.kill_grace, &self.world.sweeper).await;
+        kill::clear(self.tree(job), self.grace, &self.sweeper).await;
         self.remove_home().await;
     }
 
@@ -221,7 +217,7 @@ impl Interpreter {
         drop(self.asks);
         let _ = timeout(FAREWELL, self.child.wait()).await;
         let tree = Tree::of(self.key, self.pid);
-        kill::clear(tree, Duration::ZERO, &self.world.sweeper).await;
+        kill::clear(tree, Duration::ZERO, &self.sweeper).await;
         let _ = self.child.wait().await;
         remove(self.home).await;
     }

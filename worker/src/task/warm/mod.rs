@@ -128,10 +128,14 @@ impl Pool {
             tokio::spawn(async move { shared.retire(interpreter).await });
             return;
         }
+        // A worker that is gone leaves nobody to hold them: without its hand they end by themselves.
+        let weak = Arc::downgrade(&shared);
         shared.idle().interpreters.push(interpreter);
         tokio::spawn(async move {
             tokio::time::sleep(IDLE).await;
-            if let Some(interpreter) = shared.pop(number) {
+            if let Some(shared) = weak.upgrade()
+                && let Some(interpreter) = shared.pop(number)
+            {
                 shared.retire(interpreter).await;
             }
         });
