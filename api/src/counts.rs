@@ -28,14 +28,23 @@ pub(crate) struct Counts {
     pub(crate) dispatched: u64,
     /// Attempts that a worker refused.
     pub(crate) refused: u64,
+    /// Alerts that were told to somebody, by how that went.
+    pub(crate) alerts: BTreeMap<&'static str, u64>,
+    /// Alerts that were raised.
+    pub(crate) alerts_raised: u64,
+    /// Runs that had ended and were made to go on.
+    pub(crate) resubmitted: u64,
 }
 
 impl Counts {
     /// Every name that may come, so that a counter is there before its first event.
-    const TASKS: [&'static str; 7] = [
-        "submit", "finish", "success", "fail", "stop", "retry", "failover",
+    const TASKS: [&'static str; 9] = [
+        "submit", "finish", "success", "fail", "stop", "pause", "timeout", "retry", "failover",
     ];
-    const WORKFLOWS: [&'static str; 5] = ["submit", "finish", "success", "fail", "stop"];
+    const WORKFLOWS: [&'static str; 8] = [
+        "submit", "finish", "success", "fail", "stop", "pause", "block", "timeout",
+    ];
+    const ALERTS: [&'static str; 2] = ["success", "fail"];
 
     /// Counts what is new in the log.
     pub(crate) async fn advance(&mut self, log: &dyn Log) -> Result<(), LogError> {
@@ -44,6 +53,7 @@ impl Counts {
         let Some(mut cursor) = self.cursor.clone() else {
             self.tasks = Self::TASKS.map(|name| (name, 0)).into();
             self.workflows = Self::WORKFLOWS.map(|name| (name, 0)).into();
+            self.alerts = Self::ALERTS.map(|name| (name, 0)).into();
             self.cursor = Some(heads);
             return Ok(());
         };
@@ -81,7 +91,14 @@ impl Counts {
         match event.fact() {
             Ok(Fact::Task(_, event)) => self.task(&event),
             Ok(Fact::Workflow(_, event)) => self.workflow(&event),
-            Ok(Fact::Definition(..) | Fact::Trigger(..)) | Err(_) => {}
+            Ok(
+                Fact::Definition(..)
+                | Fact::Trigger(..)
+                | Fact::TaskGroup(..)
+                | Fact::SerialQueue(..)
+                | Fact::Environment(..),
+            )
+            | Err(_) => {}
         }
     }
 
@@ -106,10 +123,21 @@ impl Counts {
                 (Outcome::Failure, None) => &["finish", "fail"],
             },
             Event::Lost { .. } => &["failover"],
-            Event::DispatchRequested { .. }
+            Event::TimedOut { .. } => &["timeout"],
+            Event::Paused { .. } => &["pause"],
+            Event::SuccessForced { .. } => &["success"],
+            Event::DelayPassed { .. }
+            | Event::SlotGranted { .. }
+            | Event::SlotReleased { .. }
+            | Event::DispatchRequested { .. }
             | Event::Started { .. }
+            | Event::Engaged { .. }
+            | Event::ChildStarted { .. }
+            | Event::ChildEnded { .. }
             | Event::KillRequested { .. }
+            | Event::Resumed { .. }
             | Event::RetryAbandoned { .. }
+            | Event::Invalidated { .. }
             | Event::LateReported { .. } => &[],
         };
         for name in names {
@@ -125,11 +153,36 @@ impl Counts {
                 WorkflowState::Success => &["finish", "success"],
                 WorkflowState::Failure => &["finish", "fail"],
                 WorkflowState::Stop => &["finish", "stop"],
+                WorkflowState::Pause => &["finish", "pause"],
+                WorkflowState::Block => &["finish", "block"],
                 WorkflowState::SubmittedSuccess
                 | WorkflowState::RunningExecution
-                | WorkflowState::ReadyStop => &[],
+                | WorkflowState::ReadyPause
+                | WorkflowState::ReadyStop
+                | WorkflowState::SerialWait
+                | WorkflowState::ReadyBlock => &[],
             },
-            Event::Started {} | Event::StopRequested { .. } => &[],
+            Event::TimedOut {} => &["timeout"],
+            Event::Restarted { .. } => {
+                self.resubmitted += 1;
+                return;
+            }
+            Event::AlertRaised { .. } => {
+                self.alerts_raised += 1;
+                return;
+            }
+            Event::AlertSettled { reason, .. } => {
+                let how = if reason.is_empty() { "success" } else { "fail" };
+                *self.alerts.entry(how).or_default() += 1;
+                return;
+            }
+            Event::Queued {}
+            | Event::Started { .. }
+            | Event::PauseRequested { .. }
+            | Event::BlockRequested { .. }
+            | Event::StopRequested { .. }
+            | Event::TurnReleased { .. }
+            | Event::Deleted {} => &[],
         };
         for name in names {
             *self.workflows.entry(name).or_default() += 1;

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use domain::TaskCode;
 use domain::task_instance::Output;
-use domain::workflow_definition::{Direction, Param, Priority, TaskSpec, Workflow};
-use domain::workflow_instance::FailureStrategy;
+use domain::workflow_definition::{Execution, Policy, Priority, TaskSpec, Workflow};
+use domain::workflow_instance::{FailureStrategy, Submission, WorkflowState};
 use projections::{InstanceRow, TaskRow};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::Recorded;
 
 use crate::engine::Position;
+use crate::history::Origin;
 use crate::times::Iso;
 
 /// A page of a list.
@@ -44,23 +45,38 @@ pub(crate) struct InstanceDocument {
     run_times: u32,
     submit_time: Iso,
     schedule_time: Option<Iso>,
+    time_zone: Option<String>,
     start_time: Option<Iso>,
     end_time: Option<Iso>,
+    execution: Execution,
     failure: FailureStrategy,
     priority: Priority,
+    worker_group: Option<String>,
+    environment: Option<String>,
     dry_run: bool,
     params: BTreeMap<String, String>,
-    /// Absent in lists: it takes a look at every task.
+    /// Absent in lists: while the run goes on, it takes a look at every task.
     #[serde(skip_serializing_if = "Option::is_none")]
     var_pool: Option<Vec<Variable>>,
-    parent: Option<()>,
+    parent: Option<ParentDocument>,
     reason: String,
     /// Where the run was when this was true.
     position: String,
 }
 
+/// The task on whose behalf a run runs: its run and its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ParentDocument {
+    pub(crate) id: u64,
+    pub(crate) task: String,
+}
+
 impl InstanceDocument {
-    pub(crate) fn new(row: InstanceRow, var_pool: Option<Vec<Variable>>) -> Self {
+    pub(crate) fn new(
+        row: InstanceRow,
+        parent: Option<ParentDocument>,
+        var_pool: Option<Vec<Variable>>,
+    ) -> Self {
         let position = Position {
             shard: row.id.shard(),
             seq: row.position,
@@ -76,18 +92,31 @@ impl InstanceDocument {
             command: row.command,
             run_times: row.run_times,
             submit_time: Iso(row.submit_time),
-            schedule_time: None,
+            schedule_time: row.schedule_time.map(Iso),
+            time_zone: row.time_zone,
             start_time: row.start_time.map(Iso),
             end_time: row.end_time.map(Iso),
+            execution: row.execution,
             failure: row.failure,
             priority: row.priority,
+            worker_group: row.worker_group,
+            environment: row.environment,
             dry_run: row.dry_run,
             params: row.params.into_iter().map(|p| (p.name, p.value)).collect(),
             var_pool,
-            parent: None,
-            reason: row.reason,
+            parent,
+            reason: reason(row.state, row.reason),
             position: position.to_string(),
         }
+    }
+}
+
+/// A run that waits for its turn says so, although nothing has happened to it that would.
+fn reason(state: WorkflowState, recorded: String) -> String {
+    if state == WorkflowState::SerialWait && recorded.is_empty() {
+        "it waits until earlier runs of its workflow have ended".to_owned()
+    } else {
+        recorded
     }
 }
 
@@ -101,28 +130,19 @@ pub(crate) struct Variable {
     value: String,
 }
 
-/// The outputs of a task with the types that the author declared.
-pub(crate) fn variables(outputs: Vec<Output>, declared: &[Param]) -> Vec<Variable> {
-    let type_of = |name: &str| {
-        declared
-            .iter()
-            .find(|param| param.direct == Direction::Out && param.name == name)
-            .map_or(Param::VARCHAR, |param| param.type_name.as_str())
-            .to_owned()
+/// What tasks hand on, as clients see it.
+pub(crate) fn variables(outputs: Vec<Output>) -> Vec<Variable> {
+    let variable = |output: Output| Variable {
+        prop: output.name,
+        direct: "OUT",
+        type_name: output.type_name,
+        value: output.value,
     };
-    outputs
-        .into_iter()
-        .map(|Output { name, value }| Variable {
-            direct: "OUT",
-            type_name: type_of(&name),
-            prop: name,
-            value,
-        })
-        .collect()
+    outputs.into_iter().map(variable).collect()
 }
 
 /// What the author wrote about a task.
-fn of_task(workflow: &Workflow, task: TaskCode) -> Option<&TaskSpec> {
+pub(crate) fn of_task(workflow: &Workflow, task: TaskCode) -> Option<&TaskSpec> {
     let node = workflow.graph().node(task)?;
     workflow.spec().tasks.get(node as usize)
 }
@@ -153,8 +173,8 @@ pub(crate) struct TaskDocument {
 }
 
 impl TaskDocument {
-    pub(crate) fn new(row: TaskRow, workflow: &Workflow) -> Self {
-        let spec = of_task(workflow, row.task);
+    pub(crate) fn new(row: TaskRow, origin: &Origin) -> Self {
+        let spec = of_task(&origin.workflow, row.task);
         let filled = |text: String| (!text.is_empty()).then_some(text);
         Self {
             // The table may not know the definition yet; the log does.
@@ -168,7 +188,7 @@ impl TaskDocument {
             state_code: row.state.code(),
             host: filled(row.host),
             worker: filled(row.worker),
-            worker_group: spec.map_or(row.worker_group, |spec| spec.policy.worker_group.clone()),
+            worker_group: spec.map_or(row.worker_group, |spec| group(spec, &origin.submission)),
             submit_time: Iso(row.submit_time),
             start_time: row.start_time.map(Iso),
             end_time: row.end_time.map(Iso),
@@ -176,8 +196,17 @@ impl TaskDocument {
             exit_code: row.exit_code,
             reason: row.reason,
             log_path: filled(row.log_path),
-            var_pool: variables(row.outputs, spec.map_or(&[], |spec| &spec.params)),
+            var_pool: variables(row.var_pool),
         }
+    }
+}
+
+/// The workers that a task waits for: those of its own group, else those that the run was started with.
+fn group(spec: &TaskSpec, asked: &Submission) -> String {
+    let own = &spec.policy.worker_group;
+    match &asked.worker_group {
+        Some(group) if own == Policy::DEFAULT_GROUP => group.clone(),
+        Some(_) | None => own.clone(),
     }
 }
 

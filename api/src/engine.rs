@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::workflow_definition::{Flaw, Workflow};
 use domain::workflow_instance::Submission;
-use domain::{AttemptId, DefinitionCode, InstanceId, Rejection, ShardId, Timestamp, run};
+use domain::{
+    AttemptId, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp, run,
+};
 
 /// An engine, or whoever knows the way to one.
 #[async_trait]
@@ -32,6 +34,33 @@ pub trait Engine: Send + Sync + 'static {
         command: run::Command,
         caller: Caller,
     ) -> Result<Position, Refused>;
+
+    /// Makes this the number of slots of a task group, which need not exist before.
+    async fn set_task_group(
+        &self,
+        name: &str,
+        size: u32,
+        caller: Caller,
+    ) -> Result<Changed, Refused>;
+
+    /// Makes this the block of exports of an environment, which need not exist before.
+    async fn set_environment(
+        &self,
+        name: &str,
+        config: &str,
+        caller: Caller,
+    ) -> Result<Changed, Refused>;
+
+    /// Gives a task that waits for a slot of this group one, whether one is free or not.
+    async fn force_slot(
+        &self,
+        group: &str,
+        task: TaskId,
+        caller: Caller,
+    ) -> Result<Changed, Refused>;
+
+    /// What a run and its tasks wait for now; nothing when they wait for nothing.
+    async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused>;
 
     /// A piece of an attempt's log, from the worker that has it. [`Refused::NotFound`] when there is none.
     async fn read_task_log(
@@ -79,6 +108,26 @@ pub struct Accepted {
     pub position: Position,
     /// An earlier call with the same key started it.
     pub existing: bool,
+}
+
+/// Something that was set, after [`Engine::set_task_group`] and its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Whether this call changed anything.
+    pub changed: bool,
+    /// Where it was recorded, or a place after it.
+    pub position: Position,
+}
+
+/// What a run, or one of its tasks, waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Which task; none for the run itself.
+    pub task: Option<TaskCode>,
+    /// A stable word, for programs: `WORKER`, `SLOT`, `TURN` and so on.
+    pub cause: &'static str,
+    /// The same as a sentence, for people.
+    pub reason: String,
 }
 
 /// A piece of a log.

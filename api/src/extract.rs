@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use domain::InstanceId;
+use domain::workflow_definition::Workflow;
 use serde::de::DeserializeOwned;
 
 use crate::document::{Data, Fields, Node};
@@ -180,4 +181,19 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
         .ok_or_else(|| {
             Problem::bad_request("Idempotency-Key: expected 1 to 255 printable ASCII characters")
         })
+}
+
+/// A name in an address that something is about to be called.
+pub(crate) fn name(text: &str) -> Result<&str, Problem> {
+    let fits = !text.trim().is_empty()
+        && text.len() <= Workflow::LONGEST_NAME
+        && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text)
+    } else {
+        Err(Problem::bad_request(format!(
+            "expected a name of 1 to {} bytes without control characters",
+            Workflow::LONGEST_NAME
+        )))
+    }
 }

@@ -24,18 +24,19 @@ pub mod workflow_file;
 use std::sync::Arc;
 
 use axum::Router;
-use projections::Reader;
+use projections::Projections;
 use store::Log;
 use tokio::sync::watch;
 
 pub use engine::{
-    Accepted, Caller, Defined, Engine, EngineInfo, LogChunk, Position, Refused, WorkerInfo,
+    Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Position,
+    Refused, WorkerInfo,
 };
 
 /// Every address of the service. Answers that never end by themselves (followed logs, followed events) go
 /// on until their client leaves; see [`router_until`].
-pub fn router(engine: Arc<dyn Engine>, log: Arc<dyn Log>, reader: Reader) -> Router {
-    router_until(engine, log, reader, watch::Sender::new(false).subscribe())
+pub fn router(engine: Arc<dyn Engine>, log: Arc<dyn Log>, tables: Projections) -> Router {
+    router_until(engine, log, tables, watch::Sender::new(false).subscribe())
 }
 
 /// As [`router`]; once `closing` is true, answers that never end by themselves end, so that a server that
@@ -43,10 +44,10 @@ pub fn router(engine: Arc<dyn Engine>, log: Arc<dyn Log>, reader: Reader) -> Rou
 pub fn router_until(
     engine: Arc<dyn Engine>,
     log: Arc<dyn Log>,
-    reader: Reader,
+    tables: Projections,
     closing: watch::Receiver<bool>,
 ) -> Router {
-    let api = state::Api::new(engine, log, reader, closing);
+    let api = state::Api::new(engine, log, tables, closing);
     // The counters begin where the log stands now; if that fails, where it stands at the first question.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         let api = api.clone();

@@ -157,16 +157,6 @@ impl Problem {
         problem
     }
 
-    /// 422: it makes sense, but this version does not do it.
-    pub(crate) fn not_supported(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "not-supported",
-            "Not supported yet",
-            detail,
-        )
-    }
-
     /// 409: the state does not allow it.
     pub(crate) fn rejected(rejection: Rejection) -> Self {
         let mut problem = Self::new(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use domain::workflow_definition::{self, Workflow};
 use domain::{AggregateType, DefinitionCode, Fact, StreamId, Timestamp};
-use projections::Reader;
+use projections::{Projections, Reader};
 use store::{Cursor, Log, LogError, Recorded};
 use tokio::sync::{Mutex as TurnMutex, watch};
 
@@ -23,6 +23,7 @@ pub(crate) struct Api(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) tables: Projections,
     pub(crate) reader: Reader,
     pub(crate) definitions: Definitions,
     pub(crate) heads: Heads,
@@ -30,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) counts: TurnMutex<Counts>,
     /// Held by the one verification that may walk the log at a time.
     pub(crate) verification: TurnMutex<()>,
+    /// Held by the one rebuilding of a read table that may go on at a time.
+    pub(crate) rebuilding: TurnMutex<()>,
     closing: watch::Receiver<bool>,
 }
 
@@ -45,18 +48,20 @@ impl Api {
     pub(crate) fn new(
         engine: Arc<dyn Engine>,
         log: Arc<dyn Log>,
-        reader: Reader,
+        tables: Projections,
         closing: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Inner {
             engine,
             log,
-            reader,
+            reader: tables.reader(),
+            tables,
             definitions: Definitions::default(),
             heads: Heads::default(),
             requests: Requests::default(),
             counts: TurnMutex::default(),
             verification: TurnMutex::new(()),
+            rebuilding: TurnMutex::new(()),
             closing,
         }))
     }

@@ -16,15 +16,24 @@ pub enum AggregateType {
     TaskInstance,
     /// Which instance a caller's idempotency key started.
     Trigger,
+    /// A pool of slots.
+    TaskGroup,
+    /// The runs of one workflow that take turns.
+    SerialQueue,
+    /// A block of shell exports.
+    Environment,
 }
 
 impl AggregateType {
     /// Every kind.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::WorkflowDefinition,
         Self::WorkflowInstance,
         Self::TaskInstance,
         Self::Trigger,
+        Self::TaskGroup,
+        Self::SerialQueue,
+        Self::Environment,
     ];
 
     /// The name in the log.
@@ -34,6 +43,9 @@ impl AggregateType {
             Self::WorkflowInstance => "workflow_instance",
             Self::TaskInstance => "task_instance",
             Self::Trigger => "trigger",
+            Self::TaskGroup => "task_group",
+            Self::SerialQueue => "serial_queue",
+            Self::Environment => "environment",
         }
     }
 

@@ -4,10 +4,14 @@
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, AggregateType, EventType};
 use crate::id::{DefinitionCode, InstanceId, ShardId, TaskId};
-use crate::{task_instance, trigger, workflow_definition, workflow_instance};
+use crate::{
+    environment, serial_queue, task_group, task_instance, trigger, workflow_definition,
+    workflow_instance,
+};
 
 /// The stream of one aggregate, by kind and by id, as the log names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +39,12 @@ pub enum Fact {
     Task(TaskId, task_instance::Event),
     /// To an idempotency key.
     Trigger(String, trigger::Event),
+    /// To a pool of slots, by its name.
+    TaskGroup(Arc<str>, task_group::Event),
+    /// To the runs of a workflow that take turns.
+    SerialQueue(DefinitionCode, serial_queue::Event),
+    /// To a block of shell exports, by its name.
+    Environment(Arc<str>, environment::Event),
 }
 
 impl Fact {
@@ -45,6 +55,9 @@ impl Fact {
             Self::Workflow(id, _) => (AggregateType::WorkflowInstance, id.to_string()),
             Self::Task(id, _) => (AggregateType::TaskInstance, id.to_string()),
             Self::Trigger(key, _) => (AggregateType::Trigger, key.clone()),
+            Self::TaskGroup(name, _) => (AggregateType::TaskGroup, name.to_string()),
+            Self::SerialQueue(code, _) => (AggregateType::SerialQueue, code.to_string()),
+            Self::Environment(name, _) => (AggregateType::Environment, name.to_string()),
         };
         StreamId { kind, id }
     }
@@ -54,7 +67,11 @@ impl Fact {
         match self {
             Self::Workflow(id, _) => Some(*id),
             Self::Task(id, _) => Some(id.instance),
-            Self::Definition(..) | Self::Trigger(..) => None,
+            Self::Definition(..)
+            | Self::Trigger(..)
+            | Self::TaskGroup(..)
+            | Self::SerialQueue(..)
+            | Self::Environment(..) => None,
         }
     }
 
@@ -65,6 +82,9 @@ impl Fact {
             Self::Workflow(id, _) => id.shard(),
             Self::Task(id, _) => id.instance.shard(),
             Self::Trigger(_, trigger::Event::Fired { instance }) => instance.shard(),
+            Self::TaskGroup(name, _) => ShardId::of_name("task_group", name, shards),
+            Self::SerialQueue(code, _) => code.shard(shards),
+            Self::Environment(name, _) => ShardId::of_name("environment", name, shards),
         }
     }
 
@@ -75,6 +95,9 @@ impl Fact {
             Self::Workflow(_, event) => event.name(),
             Self::Task(_, event) => event.name(),
             Self::Trigger(_, event) => event.name(),
+            Self::TaskGroup(_, event) => event.name(),
+            Self::SerialQueue(_, event) => event.name(),
+            Self::Environment(_, event) => event.name(),
         }
     }
 
@@ -85,6 +108,9 @@ impl Fact {
             Self::Workflow(_, event) => event.version(),
             Self::Task(_, event) => event.version(),
             Self::Trigger(_, event) => event.version(),
+            Self::TaskGroup(_, event) => event.version(),
+            Self::SerialQueue(_, event) => event.version(),
+            Self::Environment(_, event) => event.version(),
         }
     }
 
@@ -95,6 +121,9 @@ impl Fact {
             Self::Workflow(_, event) => json(event),
             Self::Task(_, event) => json(event),
             Self::Trigger(_, event) => json(event),
+            Self::TaskGroup(_, event) => json(event),
+            Self::SerialQueue(_, event) => json(event),
+            Self::Environment(_, event) => json(event),
         }
     }
 
@@ -116,6 +145,18 @@ impl Fact {
             ),
             AggregateType::Trigger => Self::Trigger(
                 stream.id.clone(),
+                serde_json::from_str(payload).map_err(|e| fail(&e))?,
+            ),
+            AggregateType::TaskGroup => Self::TaskGroup(
+                stream.id.as_str().into(),
+                serde_json::from_str(payload).map_err(|e| fail(&e))?,
+            ),
+            AggregateType::SerialQueue => Self::SerialQueue(
+                DefinitionCode(stream.id.parse().map_err(|e| fail(&e))?),
+                serde_json::from_str(payload).map_err(|e| fail(&e))?,
+            ),
+            AggregateType::Environment => Self::Environment(
+                stream.id.as_str().into(),
                 serde_json::from_str(payload).map_err(|e| fail(&e))?,
             ),
         })
@@ -143,4 +184,16 @@ const _: () = {
         AggregateType::WorkflowDefinition
     ));
     assert!(matches!(trigger::Trigger::TYPE, AggregateType::Trigger));
+    assert!(matches!(
+        task_group::TaskGroup::TYPE,
+        AggregateType::TaskGroup
+    ));
+    assert!(matches!(
+        serial_queue::SerialQueue::TYPE,
+        AggregateType::SerialQueue
+    ));
+    assert!(matches!(
+        environment::Environment::TYPE,
+        AggregateType::Environment
+    ));
 };

@@ -16,6 +16,11 @@ pub struct ShardId(pub u16);
 impl ShardId {
     /// Exclusive upper bound of shard numbers; it is also what an [`InstanceId`] is divided by.
     pub const LIMIT: u16 = 1_000;
+
+    /// The shard of something that is known by its name alone, in a log of `shards` shards.
+    pub fn of_name(kind: &str, name: &str, shards: u16) -> Self {
+        Self((digest(&[kind, name]) % u64::from(shards.max(1))) as u16)
+    }
 }
 
 impl fmt::Display for ShardId {
@@ -72,7 +77,7 @@ impl fmt::Display for TaskCode {
 }
 
 /// Names a workflow definition; derived from its project and its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DefinitionCode(pub u64);
 

@@ -9,11 +9,14 @@
 
 pub mod aggregate;
 pub mod calendar;
+pub mod environment;
 pub mod expression;
 pub mod fact;
 pub mod id;
 pub mod params;
 pub mod run;
+pub mod serial_queue;
+pub mod task_group;
 pub mod task_instance;
 #[cfg(test)]
 mod testing;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::aggregate::{Aggregate, Rejection};
 use crate::id::{DefinitionCode, WorkerRef};
 use crate::time::Timestamp;
-use crate::workflow_definition::{Priority, TaskKind, TaskSpec, Workflow, WorkflowSpec};
-use crate::workflow_instance::{Depend, FailureStrategy, Submission};
+use crate::workflow_definition::{TaskKind, TaskSpec, Workflow, WorkflowSpec};
+use crate::workflow_instance::Submission;
 
 /// An aggregate with a past.
 pub(crate) struct Given<A>(A);
@@ -132,11 +132,6 @@ pub(crate) fn submission() -> Submission {
         version: 1,
         project: "default".to_owned(),
         workflow: "flow".to_owned(),
-        params: vec![],
-        failure: FailureStrategy::Continue,
-        start_nodes: vec![],
-        depend: Depend::TaskPost,
-        dry_run: false,
-        priority: Priority::default(),
+        ..Submission::default()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AttemptId, Corrupt, InstanceId, ShardId, Timestamp};
+use domain::{AttemptId, Corrupt, InstanceId, ShardId, TaskId, Timestamp};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use proto::worker::{
@@ -17,12 +17,14 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::core::{
-    Answer, Asked, Core, Input, Output, Refusal, Request, SessionId, Settings, Ticket, WorkerInfo,
-    wire,
+    Answer, Asked, Core, Input, Inquiry, Letter, Output, Refusal, Request, SessionId, Settings,
+    Ticket, WorkerInfo, wire,
 };
 use crate::engine::Config;
 use crate::lease;
 use crate::load::{self, Definitions};
+use crate::mail;
+use crate::outside::{Finder, Notice, Outside, tell};
 
 /// What reaches the engine's task.
 #[derive(Debug)]
@@ -69,6 +71,7 @@ pub(crate) fn start(
     definitions: Arc<Definitions>,
     config: Config,
     feed: mpsc::Sender<Arc<[Recorded]>>,
+    outside: Arc<dyn Outside>,
 ) -> mpsc::UnboundedSender<Message> {
     let (inbox, messages) = mpsc::unbounded_channel();
     let (give_up, dropped) = mpsc::unbounded_channel();
@@ -100,7 +103,11 @@ pub(crate) fn start(
         next_ticket: 0,
         streams: HashMap::new(),
         log_reads: HashMap::new(),
+        outside,
+        telling: HashMap::new(),
     };
+    let letters = mail::collect(driver.log.clone(), inbox.clone());
+    tokio::spawn(letters);
     tokio::spawn(driver.run(messages, stop_lease, leases));
     inbox
 }
@@ -121,6 +128,9 @@ struct Driver {
     next_ticket: Ticket,
     streams: HashMap<SessionId, Stream>,
     log_reads: HashMap<u64, (SessionId, oneshot::Sender<Option<LogChunk>>)>,
+    outside: Arc<dyn Outside>,
+    /// Alerts that are being told.
+    telling: HashMap<(InstanceId, u32), Option<tokio::task::JoinHandle<()>>>,
 }
 
 struct Stream {
@@ -296,6 +306,26 @@ impl Driver {
                     instance,
                     generation,
                 } => self.load_run(instance, generation),
+                Output::Look {
+                    task,
+                    attempt,
+                    generation,
+                    inquiry,
+                } => self.look(task, attempt, generation, inquiry),
+                Output::Tell {
+                    instance,
+                    number,
+                    project,
+                    workflow,
+                    alert,
+                } => self.tell(Notice {
+                    instance,
+                    number,
+                    project,
+                    workflow,
+                    alert,
+                }),
+                Output::Post { shard, letter } => self.post(shard, &letter),
                 Output::Reply { ticket, answer } => {
                     if let Some(reply) = self.tickets.remove(&ticket) {
                         // Whoever asked may have gone away; the answer is in the log.
@@ -368,6 +398,59 @@ impl Driver {
                 },
             };
             let _ = inbox.send(Message::Input(input));
+        });
+    }
+
+    /// Finds something out for a task, beside the turn.
+    fn look(&self, task: TaskId, attempt: u32, generation: u64, inquiry: Inquiry) {
+        let finder = Finder {
+            log: self.log.clone(),
+            definitions: self.definitions.clone(),
+            outside: self.outside.clone(),
+        };
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            let found = finder.find(&inquiry).await;
+            let _ = inbox.send(Message::Input(Input::Found {
+                task,
+                attempt,
+                generation,
+                found,
+            }));
+        });
+    }
+
+    /// Tells people, again and again until they know it or it is given up. One notice is told by one task,
+    /// however often the state asks for it.
+    fn tell(&mut self, notice: Notice) {
+        let key = (notice.instance, notice.number);
+        let told = self.telling.entry(key).or_default();
+        if told.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let (outside, inbox) = (self.outside.clone(), self.inbox.clone());
+        *told = Some(tokio::spawn(async move {
+            let reason = tell(outside.as_ref(), &notice).await;
+            let _ = inbox.send(Message::Input(Input::Told {
+                instance: notice.instance,
+                number: notice.number,
+                reason,
+            }));
+        }));
+        self.telling
+            .retain(|_, task| task.as_ref().is_some_and(|task| !task.is_finished()));
+    }
+
+    /// Puts a letter for another engine into the log's letter box. One that is lost is written again.
+    fn post(&self, shard: ShardId, letter: &Letter) {
+        let Ok(body) = serde_json::to_string(letter) else {
+            return;
+        };
+        let log = self.log.clone();
+        tokio::spawn(async move {
+            if let Err(error) = log.post(shard, &body).await {
+                tracing::debug!(%shard, %error, "a letter was not posted; it will be written again");
+            }
         });
     }
 

@@ -9,14 +9,15 @@ use domain::workflow_definition::{Flaw, Workflow};
 use domain::workflow_instance::Submission;
 use domain::{
     AggregateType, AttemptId, Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, StreamId,
-    TaskCode, trigger,
+    TaskCode, TaskId, trigger,
 };
 use store::{Log, LogError, Metadata, Recorded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{Answer, Refusal, Request, SessionId, WorkerInfo};
+use crate::core::{Answer, Explanation, Refusal, Request, SessionId, WorkerInfo};
 use crate::driver::{self, FromWorker, Message};
 use crate::load::Definitions;
+use crate::outside::Outside;
 
 /// How an engine is run.
 #[derive(Clone, Debug)]
@@ -32,6 +33,9 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a killed task may take to leave by itself.
     pub kill_grace: Duration,
+    /// How long tasks that say nothing about it wait for a worker before they fail; for ever when there is
+    /// none.
+    pub dispatch_timeout: Option<Duration>,
 }
 
 impl Config {
@@ -43,6 +47,7 @@ impl Config {
             worker_lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(2),
             kill_grace: Duration::from_secs(10),
+            dispatch_timeout: None,
         }
     }
 }
@@ -95,6 +100,7 @@ pub struct Engine {
     sessions: Arc<AtomicU64>,
     turn: Arc<AtomicU64>,
     id: Arc<str>,
+    dispatch_timeout: Option<Duration>,
 }
 
 /// An accepted start.
@@ -108,12 +114,29 @@ pub struct Started {
     pub head: u64,
 }
 
+/// Something that runs share is as it was asked to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// It was not before.
+    pub changed: bool,
+    /// The shard that decides it.
+    pub shard: ShardId,
+    /// The head of that shard that includes it.
+    pub head: u64,
+}
+
 impl Engine {
     /// Starts an engine on a log. Events that become durable are also sent to `feed`, in order per shard.
-    pub fn start(log: Arc<dyn Log>, config: Config, feed: mpsc::Sender<Arc<[Recorded]>>) -> Self {
+    pub fn start(
+        log: Arc<dyn Log>,
+        config: Config,
+        feed: mpsc::Sender<Arc<[Recorded]>>,
+        outside: Arc<dyn Outside>,
+    ) -> Self {
         let definitions = Arc::new(Definitions::default());
         let id = config.id.as_str().into();
-        let inbox = driver::start(log.clone(), definitions.clone(), config, feed);
+        let dispatch_timeout = config.dispatch_timeout;
+        let inbox = driver::start(log.clone(), definitions.clone(), config, feed, outside);
         Self {
             inbox,
             log,
@@ -121,6 +144,7 @@ impl Engine {
             sessions: Arc::new(AtomicU64::new(1)),
             turn: Arc::new(AtomicU64::new(0)),
             id,
+            dispatch_timeout,
         }
     }
 
@@ -158,14 +182,15 @@ impl Engine {
     /// else is asked: who makes keys keeps those of different workflows apart.
     pub async fn submit(
         &self,
-        submission: Submission,
+        mut submission: Submission,
         key: Option<String>,
         by: Metadata,
     ) -> Result<Started, Refused> {
+        submission.dispatch_timeout = submission.dispatch_timeout.or(self.dispatch_timeout);
         let workflow = self
             .version(submission.definition, submission.version)
             .await?;
-        let flaws = Run::submission_flaws(&submission, &workflow);
+        let flaws = Run::scope_flaws(&submission.scope, &workflow);
         if !flaws.is_empty() {
             return Err(Refused::Invalid(flaws));
         }
@@ -196,9 +221,10 @@ impl Engine {
                 existing,
                 head,
             }),
-            Answer::Defined { .. } | Answer::Done { .. } => {
-                unreachable!("a start is answered as a start")
-            }
+            Answer::Defined { .. }
+            | Answer::Done { .. }
+            | Answer::Changed { .. }
+            | Answer::Explained(_) => unreachable!("a start is answered as a start"),
         }
     }
 
@@ -211,9 +237,76 @@ impl Engine {
     ) -> Result<u64, Refused> {
         match self.ask(Request::Command { instance, command }, by).await? {
             Answer::Done { head } => Ok(head),
-            Answer::Defined { .. } | Answer::Started { .. } => {
-                unreachable!("a command is answered as a command")
-            }
+            Answer::Defined { .. }
+            | Answer::Started { .. }
+            | Answer::Changed { .. }
+            | Answer::Explained(_) => unreachable!("a command is answered as a command"),
+        }
+    }
+
+    /// What a run and its tasks wait for.
+    pub async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused> {
+        let asked = self
+            .ask(Request::Explain { instance }, Metadata::default())
+            .await?;
+        match asked {
+            Answer::Explained(told) => Ok(told),
+            Answer::Defined { .. }
+            | Answer::Started { .. }
+            | Answer::Done { .. }
+            | Answer::Changed { .. } => unreachable!("a question is answered as a question"),
+        }
+    }
+
+    /// Gives a task group this many slots.
+    pub async fn set_task_group(
+        &self,
+        name: &str,
+        size: u32,
+        by: Metadata,
+    ) -> Result<Changed, Refused> {
+        let name = name.to_owned();
+        self.change(Request::SetTaskGroup { name, size }, by).await
+    }
+
+    /// Gives a task that waits for a slot of the group one, free or not.
+    pub async fn force_slot(
+        &self,
+        group: &str,
+        task: TaskId,
+        by: Metadata,
+    ) -> Result<Changed, Refused> {
+        let name = group.to_owned();
+        self.change(Request::ForceSlot { name, task }, by).await
+    }
+
+    /// Sets the text of an environment: a block of shell exports.
+    pub async fn set_environment(
+        &self,
+        name: &str,
+        config: &str,
+        by: Metadata,
+    ) -> Result<Changed, Refused> {
+        let (name, config) = (name.to_owned(), config.to_owned());
+        self.change(Request::SetEnvironment { name, config }, by)
+            .await
+    }
+
+    async fn change(&self, request: Request, by: Metadata) -> Result<Changed, Refused> {
+        match self.ask(request, by).await? {
+            Answer::Changed {
+                changed,
+                shard,
+                head,
+            } => Ok(Changed {
+                changed,
+                shard,
+                head,
+            }),
+            Answer::Defined { .. }
+            | Answer::Started { .. }
+            | Answer::Done { .. }
+            | Answer::Explained(_) => unreachable!("a change is answered as a change"),
         }
     }
 
@@ -317,9 +410,12 @@ impl Engine {
         };
         match recorded.fact()? {
             domain::Fact::Trigger(_, trigger::Event::Fired { instance }) => Ok(Some(instance)),
-            domain::Fact::Definition(..) | domain::Fact::Workflow(..) | domain::Fact::Task(..) => {
-                Ok(None)
-            }
+            domain::Fact::Definition(..)
+            | domain::Fact::Workflow(..)
+            | domain::Fact::Task(..)
+            | domain::Fact::TaskGroup(..)
+            | domain::Fact::SerialQueue(..)
+            | domain::Fact::Environment(..) => Ok(None),
         }
     }
 

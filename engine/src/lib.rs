@@ -12,8 +12,12 @@ mod driver;
 mod engine;
 mod lease;
 pub mod load;
+mod mail;
 mod session;
+mod outside;
 
-pub use engine::{Config, Engine, Refused, Started};
+pub use core::Explanation;
+pub use engine::{Changed, Config, Engine, Refused, Started};
 
 pub use session::WorkerSessions;
+pub use outside::{Notice, Outside, Untold};

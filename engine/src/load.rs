@@ -1,7 +1,7 @@
 //! Folding the log: a whole shard when it is taken over, one run when somebody asks for one that has
 //! left the memory, a definition when a run names it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::run::Run;
@@ -12,7 +12,7 @@ use domain::{
 };
 use store::{Chain, Log, LogError, Recorded};
 
-use crate::core::Image;
+use crate::core::{Image, Kept};
 
 /// How many events are read at once.
 const PAGE: usize = 5_000;
@@ -117,22 +117,42 @@ pub async fn shard(
         runs: BTreeMap::new(),
         corrupt: BTreeMap::new(),
         definitions: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        environments: BTreeMap::new(),
         instances: 0,
     };
+    // Runs that had left the memory and were begun again: they are read whole when the end is known.
+    let mut revived = BTreeSet::new();
     loop {
         let page = log.read(shard, image.chain.head, PAGE).await?;
         for recorded in &page {
             image.chain.check(recorded)?;
-            absorb(&mut image, log, definitions, recorded).await?;
+            absorb(&mut image, &mut revived, log, definitions, recorded).await?;
         }
         if page.len() < PAGE {
-            return Ok(image);
+            break;
         }
     }
+    for instance in revived {
+        match run(log, definitions, instance).await {
+            Ok(Some(run)) if !run.is_at_rest() => {
+                image.runs.insert(instance, run);
+            }
+            Ok(_) => {}
+            Err(LogError::Corrupt(event)) => {
+                let state = format!("run {instance}");
+                image.corrupt.insert(instance, Corrupt { state, event });
+            }
+            Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => return Err(error),
+        }
+    }
+    Ok(image)
 }
 
 async fn absorb(
     image: &mut Image,
+    revived: &mut BTreeSet<InstanceId>,
     log: &dyn Log,
     definitions: &Definitions,
     recorded: &Recorded,
@@ -179,21 +199,51 @@ async fn absorb(
                 }
             }
         }
+        Fact::Workflow(instance, workflow_instance::Event::Restarted { .. })
+            if !image.runs.contains_key(instance) && !image.corrupt.contains_key(instance) =>
+        {
+            revived.insert(*instance);
+        }
         Fact::Workflow(instance, _) => fold(image, *instance, &fact, recorded.sequence),
         Fact::Task(task, _) => fold(image, task.instance, &fact, recorded.sequence),
         Fact::Trigger(..) => {}
+        Fact::TaskGroup(name, event) => {
+            let kept = image.groups.entry(name.clone()).or_default();
+            keep_shared(kept, event, recorded)?;
+        }
+        Fact::SerialQueue(code, event) => {
+            let kept = image.queues.entry(*code).or_default();
+            keep_shared(kept, event, recorded)?;
+        }
+        Fact::Environment(name, event) => {
+            let kept = image.environments.entry(name.clone()).or_default();
+            keep_shared(kept, event, recorded)?;
+        }
     }
     Ok(())
 }
 
-/// Folds one fact into its run. A run that is not there has ended before: what came later is of no
-/// consequence for what is to be done next.
+/// Folds one event of something that runs share.
+fn keep_shared<A: Aggregate + Default>(
+    kept: &mut Kept<A>,
+    event: &A::Event,
+    recorded: &Recorded,
+) -> Result<(), LogError> {
+    kept.state = std::mem::take(&mut kept.state)
+        .evolve(event)
+        .map_err(|corrupt| LogError::Corrupt(format!("{}: {corrupt}", recorded.stream)))?;
+    kept.sequence = recorded.sequence;
+    Ok(())
+}
+
+/// Folds one fact into its run. A run that is not there was at rest before: what came later is of no
+/// consequence for what is to be done next, unless it was begun again, and then it is read whole.
 fn fold(image: &mut Image, instance: InstanceId, fact: &Fact, sequence: u64) {
     let Some(run) = image.runs.get_mut(&instance) else {
         return;
     };
     match run.evolve(fact, sequence) {
-        Ok(()) if run.has_ended() => {
+        Ok(()) if run.is_at_rest() => {
             image.runs.remove(&instance);
         }
         Ok(()) => {}
@@ -209,7 +259,11 @@ fn instance_of(stream: &StreamId) -> Option<InstanceId> {
     match stream.kind {
         AggregateType::WorkflowInstance => stream.id.parse().ok().map(InstanceId),
         AggregateType::TaskInstance => stream.id.split('/').next()?.parse().ok().map(InstanceId),
-        AggregateType::WorkflowDefinition | AggregateType::Trigger => None,
+        AggregateType::WorkflowDefinition
+        | AggregateType::Trigger
+        | AggregateType::TaskGroup
+        | AggregateType::SerialQueue
+        | AggregateType::Environment => None,
     }
 }
 

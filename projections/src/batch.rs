@@ -70,7 +70,7 @@ pub(crate) async fn write(
         }
     }
     for (table, patches) in patches {
-        tx.upsert(table, &database.qualified(table.name), patches)
+        tx.write(table, &database.qualified(table.name), patches)
             .await?;
     }
     tx.commit().await?;

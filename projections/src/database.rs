@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow, Sq
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _, Sqlite, Transaction};
 
 use crate::Error;
-use crate::table::{Kind, Patches, Table};
+use crate::table::{Batch, Kind, Patches, Table};
 
 /// The schema on PostgreSQL.
 const SCHEMA: &str = "tidemill_read";
@@ -26,7 +26,7 @@ const READERS: u32 = 8;
 const WRITERS: u32 = 2;
 
 /// One value of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cell {
     Null,
     Int(i64),
@@ -229,41 +229,57 @@ impl Tx {
         }
     }
 
-    /// Writes all patches of one table in one statement. `name` is the qualified name of the table.
-    pub(crate) async fn upsert(
+    /// Writes all patches of one table in one statement, after one that removes what is to go. `name` is the
+    /// qualified name of the table.
+    pub(crate) async fn write(
         &mut self,
         table: &Table,
         name: &str,
-        patches: Patches,
+        mut patches: Patches,
     ) -> Result<(), Error> {
-        if patches.is_empty() {
+        for removed in patches.take_removed() {
+            let from = self.rows_of(&removed);
+            let sql = table.delete(name, removed.kinds.len(), &from);
+            self.execute_batch(sql, removed).await?;
+        }
+        let rows = patches.into_rows();
+        if rows.rows.is_empty() {
             return Ok(());
         }
+        // Without a condition, SQLite takes what follows for a join's.
+        let from = format!("{} WHERE true", self.rows_of(&rows));
+        self.execute_batch(table.upsert(name, &from), rows).await
+    }
+
+    /// The rows of a batch, as a statement selects them.
+    fn rows_of(&self, batch: &Batch) -> String {
         match self {
-            Self::Sqlite(tx) => {
-                let fields = (0..table.width()).map(|index| format!("value ->> {index}"));
-                let from = format!(
-                    "SELECT {} FROM json_each($1) WHERE true",
-                    fields.collect::<Vec<_>>().join(", ")
-                );
-                let sql = table.upsert(name, &from);
-                sqlx::query(AssertSqlSafe(sql))
-                    .bind(patches.into_json())
-                    .execute(&mut **tx)
-                    .await?;
+            Self::Sqlite(_) => {
+                let fields = (0..batch.kinds.len()).map(|index| format!("value ->> {index}"));
+                let fields: Vec<_> = fields.collect();
+                format!("SELECT {} FROM json_each($1)", fields.join(", "))
             }
-            Self::Postgres(tx) => {
-                let arrays = table.kinds().enumerate().map(|(index, kind)| match kind {
+            Self::Postgres(_) => {
+                let arrays = batch.kinds.iter().enumerate();
+                let arrays = arrays.map(|(index, kind)| match kind {
                     Kind::Int => format!("${}::bigint[]", index + 1),
                     Kind::Text => format!("${}::text[]", index + 1),
                 });
-                let from = format!(
-                    "SELECT * FROM UNNEST({})",
-                    arrays.collect::<Vec<_>>().join(", ")
-                );
-                let mut query = sqlx::query(AssertSqlSafe(table.upsert(name, &from)));
-                let columns = patches.into_columns(table.width());
-                for (kind, column) in table.kinds().zip(columns) {
+                let arrays: Vec<_> = arrays.collect();
+                format!("SELECT * FROM UNNEST({})", arrays.join(", "))
+            }
+        }
+    }
+
+    async fn execute_batch(&mut self, sql: String, batch: Batch) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(tx) => {
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(batch.into_json());
+                query.execute(&mut **tx).await?;
+            }
+            Self::Postgres(tx) => {
+                let mut query = sqlx::query(AssertSqlSafe(sql));
+                for (kind, column) in batch.into_columns() {
                     query = bind_column(query, kind, column);
                 }
                 query.execute(&mut **tx).await?;
@@ -306,6 +322,20 @@ fn bind_column(
     match kind {
         Kind::Int => query.bind(column.into_iter().map(Cell::int).collect::<Vec<_>>()),
         Kind::Text => query.bind(column.into_iter().map(Cell::text).collect::<Vec<_>>()),
+    }
+}
+
+/// An id or a code: the bits are kept.
+impl From<u64> for Cell {
+    fn from(id: u64) -> Self {
+        Self::Int(id as i64)
+    }
+}
+
+/// Databases hold no NUL character, and text that people wrote may.
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.replace('\0', "\u{fffd}"))
     }
 }
 

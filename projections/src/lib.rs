@@ -2,20 +2,25 @@
 //! can be dropped at any time and comes back.
 //!
 //! A projection is one file, one table and one question: [`workflow_instances`], [`task_instances`],
-//! [`workflow_definitions`]. The [`runner`] folds events into all of them and moves their checkpoints in
+//! [`workflow_definitions`], [`task_groups`], [`task_group_slots`], [`environments`], [`alerts`]. The [`runner`] folds events into all of them and moves their checkpoints in
 //! the same transaction, so each event counts exactly once, whoever runs it. Nothing here decides, and
 //! nothing here is asked by anybody who decides.
 
+mod alerts;
 mod batch;
 mod checkpoints;
 mod database;
+mod environments;
 mod reader;
 mod rebuild;
 mod runner;
 mod shard;
 mod status;
 mod table;
+mod task_group_slots;
+mod task_groups;
 mod task_instances;
+mod upstream;
 mod workflow_definitions;
 mod workflow_instances;
 
@@ -24,21 +29,29 @@ use std::sync::{Arc, OnceLock};
 use store::{Log, LogError, Recorded};
 use tokio::sync::{mpsc, watch};
 
+pub use alerts::AlertRow;
+pub use environments::EnvironmentRow;
 pub use reader::{After, InstanceFilter, Reader};
 pub use runner::Runner;
 pub use status::{Progress, ProjectionStatus, ShardStatus};
+pub use task_group_slots::{SlotRow, SlotStatus};
+pub use task_groups::TaskGroupRow;
 pub use task_instances::TaskRow;
 pub use workflow_definitions::DefinitionRow;
-pub use workflow_instances::InstanceRow;
+pub use workflow_instances::{InstanceRow, ParentTask};
 
 use database::Database;
 use table::Table;
 
 /// Every projection, in the order in which a transaction writes them.
-pub(crate) static TABLES: [&Table; 3] = [
+pub(crate) static TABLES: [&Table; 7] = [
     &workflow_definitions::TABLE,
     &workflow_instances::TABLE,
     &task_instances::TABLE,
+    &task_groups::TABLE,
+    &task_group_slots::TABLE,
+    &environments::TABLE,
+    &alerts::TABLE,
 ];
 
 /// Batches that may wait for the runner. Whoever feeds it uses `try_send`: what does not fit is a gap,
@@ -58,9 +71,7 @@ pub enum Error {
     #[error("{0}")]
     Corrupt(String),
     /// There is no projection of this name.
-    #[error(
-        "there is no projection {0:?}; there are workflow_definitions, workflow_instances and task_instances"
-    )]
+    #[error("there is no projection {0:?}; there are {names}", names = names().collect::<Vec<_>>().join(", "))]
     Unknown(String),
 }
 
@@ -139,6 +150,10 @@ impl Projections {
 
     /// The names of all projections.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-        TABLES.iter().map(|table| table.name)
+        names()
     }
+}
+
+fn names() -> impl Iterator<Item = &'static str> + Clone {
+    TABLES.iter().map(|table| table.name)
 }

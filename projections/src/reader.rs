@@ -87,14 +87,14 @@ impl FromStr for After {
 }
 
 /// A statement that grows by conditions.
-struct Question {
-    sql: String,
+pub(crate) struct Question {
+    pub(crate) sql: String,
     arguments: Vec<Cell>,
 }
 
 impl Question {
     /// Narrows the question. Each `?` stands for the argument at its place.
-    fn of<const N: usize>(&mut self, condition: &str, arguments: [Cell; N]) {
+    pub(crate) fn of<const N: usize>(&mut self, condition: &str, arguments: [Cell; N]) {
         let joint = if self.arguments.is_empty() {
             "WHERE"
         } else {
@@ -128,10 +128,10 @@ impl Reader {
     ) -> Result<Vec<InstanceRow>, Error> {
         let mut question = self.ask(&workflow_instances::TABLE);
         if let Some(project) = &filter.project {
-            question.of("project = ?", [Cell::Text(project.clone())]);
+            question.of("project = ?", [Cell::from(project.as_str())]);
         }
         if let Some(workflow) = &filter.workflow {
-            question.of("workflow = ?", [Cell::Text(workflow.clone())]);
+            question.of("workflow = ?", [Cell::from(workflow.as_str())]);
         }
         if let Some(state) = filter.state {
             question.of("state = ?", [Cell::Int(i64::from(state.code()))]);
@@ -147,7 +147,7 @@ impl Reader {
                 "(submit_time, id) < (?, ?)",
                 [
                     Cell::Int(after.submit_time.micros()),
-                    Cell::Int(after.id.0 as i64),
+                    Cell::from(after.id.0),
                 ],
             );
         }
@@ -157,7 +157,7 @@ impl Reader {
     /// One workflow instance.
     pub async fn instance(&self, id: InstanceId) -> Result<Option<InstanceRow>, Error> {
         let mut question = self.ask(&workflow_instances::TABLE);
-        question.of("id = ?", [Cell::Int(id.0 as i64)]);
+        question.of("id = ?", [Cell::from(id.0)]);
         Ok(self.newest(question, 1).await?.pop())
     }
 
@@ -170,7 +170,7 @@ impl Reader {
         let mut question = self.ask(&workflow_instances::TABLE);
         question.of(
             "end_time IS NULL AND definition = ?",
-            [Cell::Int(definition.0 as i64)],
+            [Cell::from(definition.0)],
         );
         self.newest(question, limit).await
     }
@@ -178,7 +178,7 @@ impl Reader {
     /// All attempts of all tasks of a workflow instance, the oldest first.
     pub async fn tasks(&self, id: InstanceId) -> Result<Vec<TaskRow>, Error> {
         let mut question = self.ask(&task_instances::TABLE);
-        question.of("instance = ?", [Cell::Int(id.0 as i64)]);
+        question.of("instance = ?", [Cell::from(id.0)]);
         question.sql.push_str(" ORDER BY position");
         let rows = self.rows(&task_instances::TABLE, question).await?;
         let rows: Result<Vec<_>, _> = rows.into_iter().map(task_instances::read).collect();
@@ -186,24 +186,28 @@ impl Reader {
         let Some(instance) = self.instance(id).await? else {
             return Ok(rows);
         };
-        let Some(spec) = self.spec(instance.definition, instance.version).await? else {
-            return Ok(rows);
-        };
-        for row in &mut rows {
-            if let Some(task) = spec.tasks.iter().find(|task| task.code == row.task) {
-                row.name.clone_from(&task.name);
-                task.kind.name().clone_into(&mut row.task_type);
-                row.worker_group.clone_from(&task.policy.worker_group);
+        task_instances::follow_attempts(&mut rows, &self.children(id).await?);
+        if let Some(spec) = self.spec(instance.definition, instance.version).await? {
+            for row in &mut rows {
+                row.describe(&spec, &instance);
             }
         }
         Ok(rows)
+    }
+
+    /// The workflow instances that run, or ran, on behalf of tasks of this one; the oldest first.
+    pub async fn children(&self, id: InstanceId) -> Result<Vec<InstanceRow>, Error> {
+        let mut question = self.ask(&workflow_instances::TABLE);
+        question.of("parent = ?", [Cell::from(id.0)]);
+        question.sql.push_str(" ORDER BY origin");
+        self.instance_rows(question).await
     }
 
     /// The newest version of each workflow definition, by project and name; of one project or of all.
     pub async fn definitions(&self, project: Option<&str>) -> Result<Vec<DefinitionRow>, Error> {
         let mut question = self.ask(&workflow_definitions::TABLE);
         if let Some(project) = project {
-            question.of("project = ?", [Cell::Text(project.to_owned())]);
+            question.of("project = ?", [Cell::from(project)]);
         }
         question
             .sql
@@ -217,7 +221,7 @@ impl Reader {
     pub async fn versions(&self, project: &str, name: &str) -> Result<Vec<DefinitionRow>, Error> {
         let code = DefinitionCode::new(project, name);
         let mut question = self.ask(&workflow_definitions::TABLE);
-        question.of("code = ?", [Cell::Int(code.0 as i64)]);
+        question.of("code = ?", [Cell::from(code.0)]);
         question.sql.push_str(" ORDER BY version DESC");
         self.definition_rows(question).await
     }
@@ -240,7 +244,7 @@ impl Reader {
         version: Option<u32>,
     ) -> Result<Option<DefinitionRow>, Error> {
         let mut question = self.ask(&workflow_definitions::TABLE);
-        question.of("code = ?", [Cell::Int(code.0 as i64)]);
+        question.of("code = ?", [Cell::from(code.0)]);
         if let Some(version) = version {
             question.of("version = ?", [Cell::Int(i64::from(version))]);
         }
@@ -290,7 +294,7 @@ impl Reader {
         }
     }
 
-    fn ask(&self, table: &Table) -> Question {
+    pub(crate) fn ask(&self, table: &Table) -> Question {
         let name = self.shared.database.qualified(table.name);
         Question {
             sql: format!("SELECT {} FROM {name}", table.list()),
@@ -298,7 +302,11 @@ impl Reader {
         }
     }
 
-    async fn rows(&self, table: &Table, question: Question) -> Result<Vec<Vec<Cell>>, Error> {
+    pub(crate) async fn rows(
+        &self,
+        table: &Table,
+        question: Question,
+    ) -> Result<Vec<Vec<Cell>>, Error> {
         let kinds: Vec<Kind> = table.kinds().collect();
         let Question { sql, arguments } = question;
         self.shared.database.rows(&sql, &arguments, &kinds).await
@@ -317,6 +325,10 @@ impl Reader {
             question.sql,
             question.arguments.len()
         );
+        self.instance_rows(question).await
+    }
+
+    async fn instance_rows(&self, question: Question) -> Result<Vec<InstanceRow>, Error> {
         let rows = self.rows(&workflow_instances::TABLE, question).await?;
         rows.into_iter().map(workflow_instances::read).collect()
     }
@@ -326,7 +338,7 @@ impl Reader {
         rows.into_iter().map(workflow_definitions::read).collect()
     }
 
-    async fn spec(
+    pub(crate) async fn spec(
         &self,
         code: DefinitionCode,
         version: u32,

@@ -174,7 +174,7 @@ impl<'a> Shadow<'a> {
 
     async fn write(&self, tx: &mut Tx, patches: Patches) -> Result<(), Error> {
         let name = self.database.qualified(&self.name);
-        tx.upsert(self.table, &name, patches).await
+        tx.write(self.table, &name, patches).await
     }
 }
 

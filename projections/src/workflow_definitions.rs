@@ -11,8 +11,8 @@ use crate::workflow_instances::json;
 
 pub(crate) static TABLE: Table = Table {
     name: "workflow_definitions",
-    version: 1,
-    key: &["code", "version"],
+    version: 2,
+    key: &[int("code"), int("version")],
     columns: &[
         text("project"),
         text("name"),

@@ -167,4 +167,12 @@ impl<L: Log> Log for FaultyLog<L> {
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         self.reach()?.release(owner, leases).await
     }
+
+    async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {
+        self.reach()?.post(shard, letter).await
+    }
+
+    async fn collect(&self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {
+        self.reach()?.collect(shards).await
+    }
 }

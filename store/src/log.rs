@@ -212,6 +212,13 @@ pub trait Log: Send + Sync + 'static {
 
     /// Gives leases back so that another engine can take the shards at once.
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError>;
+
+    /// Puts a letter into the letter box of a shard. It is no part of the log: it may be lost, and whoever
+    /// owes it posts it again.
+    async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError>;
+
+    /// Takes the letters for these shards out of the letter box, the oldest first.
+    async fn collect(&self, shards: &[ShardId]) -> Result<Vec<String>, LogError>;
 }
 
 /// A shared log is a log.
@@ -282,5 +289,13 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         (**self).release(owner, leases).await
+    }
+
+    async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {
+        (**self).post(shard, letter).await
+    }
+
+    async fn collect(&self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {
+        (**self).collect(shards).await
     }
 }

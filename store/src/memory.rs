@@ -26,6 +26,7 @@ struct Model {
     shards: Vec<Shard>,
     /// Where each event of each stream is: shard and index.
     streams: BTreeMap<(StreamId, u64), (u16, usize)>,
+    letters: Vec<(ShardId, String)>,
 }
 
 #[derive(Default)]
@@ -294,5 +295,20 @@ impl Log for MemoryLog {
             }
         }
         Ok(())
+    }
+
+    async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {
+        self.model().letters.push((shard, letter.to_owned()));
+        Ok(())
+    }
+
+    async fn collect(&self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {
+        let mut model = self.model();
+        let (taken, left) = std::mem::take(&mut model.letters)
+            .into_iter()
+            .partition(|(shard, _)| shards.contains(shard));
+        model.letters = left;
+        let taken: Vec<(ShardId, String)> = taken;
+        Ok(taken.into_iter().map(|(_, letter)| letter).collect())
     }
 }

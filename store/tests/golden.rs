@@ -53,6 +53,9 @@ fn id(kind: AggregateType) -> &'static str {
         AggregateType::WorkflowInstance => "1000",
         AggregateType::TaskInstance => "1000/1001",
         AggregateType::Trigger => "a key",
+        AggregateType::TaskGroup => "warehouse",
+        AggregateType::SerialQueue => "1234567890123",
+        AggregateType::Environment => "prod",
     }
 }
 

@@ -6,6 +6,7 @@ mod failure;
 mod follow;
 mod home;
 mod output;
+mod outside;
 mod service;
 mod session;
 mod verbs;
@@ -22,6 +23,8 @@ use crate::args::{Cli, Verb};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     trace(&cli.verb);
+    // The one library that encrypts, for everybody in the process; it cannot have been chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

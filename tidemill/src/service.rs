@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use worker::{Endpoint, Worker};
 
 use crate::home::{Home, make_private, visitor_socket};
+use crate::outside::Outside;
 use crate::wiring::{Here, Nowhere};
 
 /// What a process does for others.
@@ -104,7 +105,10 @@ impl Service {
         let (feed, runner) = projections.spawn(shared.clone());
         let engine = home.as_ref().filter(|_| options.roles.engine).map(|home| {
             let config = engine::Config::new(home.name.clone());
-            Engine::start(shared.clone(), config, feed)
+            let outside = Arc::new(Outside {
+                reader: projections.reader(),
+            });
+            Engine::start(shared.clone(), config, feed, outside)
         });
         let (closing, closed) = watch::channel(false);
         let mut router = Router::new();
@@ -113,7 +117,7 @@ impl Service {
             router = router.merge(api::router_until(
                 door,
                 shared,
-                projections.reader(),
+                projections.clone(),
                 closed.clone(),
             ));
         }

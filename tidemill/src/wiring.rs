@@ -5,11 +5,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use api::engine::{Accepted, Caller, Defined, EngineInfo, LogChunk, Position, Refused, WorkerInfo};
+use api::engine::{
+    Accepted, Caller, Changed, Defined, EngineInfo, Explanation, LogChunk, Position, Refused,
+    WorkerInfo,
+};
 use async_trait::async_trait;
 use domain::workflow_definition::Workflow;
 use domain::workflow_instance::Submission;
-use domain::{AttemptId, InstanceId, run};
+use domain::{AttemptId, InstanceId, TaskId, run};
 use engine::core::Answer;
 use store::Metadata;
 
@@ -52,6 +55,17 @@ fn refused(refused: engine::Refused) -> Refused {
     }
 }
 
+fn changed(answer: Result<engine::Changed, engine::Refused>) -> Result<Changed, Refused> {
+    let answer = answer.map_err(refused)?;
+    Ok(Changed {
+        changed: answer.changed,
+        position: Position {
+            shard: answer.shard,
+            seq: answer.head,
+        },
+    })
+}
+
 #[async_trait]
 impl api::engine::Engine for Here {
     async fn define(&self, workflow: Arc<Workflow>, caller: Caller) -> Result<Defined, Refused> {
@@ -78,9 +92,10 @@ impl api::engine::Engine for Here {
                     position,
                 })
             }
-            Answer::Started { .. } | Answer::Done { .. } => {
-                unreachable!("a definition is answered as one")
-            }
+            Answer::Started { .. }
+            | Answer::Done { .. }
+            | Answer::Changed { .. }
+            | Answer::Explained(_) => unreachable!("a definition is answered as one"),
         }
     }
 
@@ -122,6 +137,46 @@ impl api::engine::Engine for Here {
             shard: instance.shard(),
             seq,
         })
+    }
+
+    async fn set_task_group(
+        &self,
+        name: &str,
+        size: u32,
+        caller: Caller,
+    ) -> Result<Changed, Refused> {
+        let by = by(caller, "command SET_TASK_GROUP");
+        changed(self.engine.set_task_group(name, size, by).await)
+    }
+
+    async fn set_environment(
+        &self,
+        name: &str,
+        config: &str,
+        caller: Caller,
+    ) -> Result<Changed, Refused> {
+        let by = by(caller, "command SET_ENVIRONMENT");
+        changed(self.engine.set_environment(name, config, by).await)
+    }
+
+    async fn force_slot(
+        &self,
+        group: &str,
+        task: TaskId,
+        caller: Caller,
+    ) -> Result<Changed, Refused> {
+        let by = by(caller, "command FORCE_SLOT");
+        changed(self.engine.force_slot(group, task, by).await)
+    }
+
+    async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused> {
+        let told = self.engine.explain(instance).await.map_err(refused)?;
+        let told = told.into_iter().map(|told| Explanation {
+            task: told.task,
+            cause: told.cause,
+            reason: told.reason,
+        });
+        Ok(told.collect())
     }
 
     async fn read_task_log(
@@ -209,6 +264,22 @@ impl api::engine::Engine for Nowhere {
     }
 
     /// Without an engine there is nobody to ask a worker, but the logs of the local one lie here.
+    async fn set_task_group(&self, _: &str, _: u32, _: Caller) -> Result<Changed, Refused> {
+        no_engine()
+    }
+
+    async fn set_environment(&self, _: &str, _: &str, _: Caller) -> Result<Changed, Refused> {
+        no_engine()
+    }
+
+    async fn force_slot(&self, _: &str, _: TaskId, _: Caller) -> Result<Changed, Refused> {
+        no_engine()
+    }
+
+    async fn explain(&self, _: InstanceId) -> Result<Vec<Explanation>, Refused> {
+        no_engine()
+    }
+
     async fn read_task_log(
         &self,
         attempt: AttemptId,

@@ -1,4 +1,4 @@
-//! Who is there: workers, engines, shards, projections.
+//! Who is there: workers, engines, shards, projections. And the building of a read table anew.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::documents::Page;
+use crate::extract::At;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::times::{self, Iso};
@@ -67,4 +68,25 @@ pub(super) async fn projections(
     State(api): State<Api>,
 ) -> Result<Json<Page<projections::ProjectionStatus>>, Problem> {
     Ok(Json(Page::whole(api.reader.statuses(times::now()).await?)))
+}
+
+/// Builds a read table anew from the log, beside the one in use. One at a time.
+pub(super) async fn rebuild(
+    State(api): State<Api>,
+    At(name): At<String>,
+) -> Result<Json<Value>, Problem> {
+    let building = {
+        let name = name.clone();
+        // Goes on to its end also when the client leaves: half a table helps nobody.
+        tokio::spawn(async move {
+            let Ok(_turn) = api.rebuilding.try_lock() else {
+                return Err(Problem::unavailable("a read table is being built already"));
+            };
+            api.tables.rebuild(&name, api.log.as_ref()).await?;
+            Ok(())
+        })
+    };
+    let built = building.await;
+    built.map_err(|error| Problem::corrupt(format!("building {name} anew: {error}")))??;
+    Ok(Json(json!({ "name": name, "rebuilt": true })))
 }

@@ -52,11 +52,14 @@ pub(super) async fn of_instance(
         kind: AggregateType::WorkflowInstance,
         id: id.to_string(),
     };
-    let last = api.log.read_last(&stream).await?;
-    let last = last.ok_or_else(|| no_instance(id))?;
+    // Also of a run that was deleted: what happened has happened.
+    let life = api.log.read_stream(&stream, 0).await?;
+    if life.is_empty() {
+        return Err(no_instance(id));
+    }
     if follow {
-        // Whoever has seen the end already has nothing to wait for.
-        let ended = ends(&last) && last.seq <= after;
+        let seen = life.iter().take_while(|event| event.seq <= after);
+        let ended = seen.filter_map(ends).last().unwrap_or(false);
         return Ok(sse(api, Source::Instance { id, after, ended }));
     }
     let mut events = api.log.read_instance(id, after).await?;
@@ -167,7 +170,7 @@ impl Source {
                 let head = heads.get(&id.shard()).copied().unwrap_or(0);
                 for event in log.read_instance(*id, *after).await? {
                     *after = event.seq;
-                    *ended |= ends(&event);
+                    *ended = ends(&event).unwrap_or(*ended);
                     out.push_back(sent(event, after.to_string()));
                 }
                 // Up to the head everything has been seen; what is other runs' need not be read again.
@@ -177,7 +180,7 @@ impl Source {
         Ok(out)
     }
 
-    /// Nothing more will come.
+    /// Nothing more will come, unless somebody asks for it.
     fn is_over(&self) -> bool {
         match self {
             Self::Log { .. } => false,
@@ -186,9 +189,16 @@ impl Source {
     }
 }
 
-/// The run has ended with this event.
-fn ends(event: &Recorded) -> bool {
-    event.stream.kind == AggregateType::WorkflowInstance && event.event_type == "finished"
+/// Whether the run has ended with this event, or goes on; none when the event says neither.
+fn ends(event: &Recorded) -> Option<bool> {
+    if event.stream.kind != AggregateType::WorkflowInstance {
+        return None;
+    }
+    match event.event_type.as_str() {
+        "finished" => Some(true),
+        "restarted" => Some(false),
+        _ => None,
+    }
 }
 
 fn sent(event: Recorded, id: String) -> Event {
@@ -207,10 +217,11 @@ fn sse(api: Api, source: Source) -> Response {
                 let event: Result<Event, Infallible> = Ok(event);
                 return Some((event, (api, source, ready, failed)));
             }
-            if failed || source.is_over() || api.is_closing() {
+            if failed || api.is_closing() {
                 return None;
             }
             match source.more(&api).await {
+                Ok(events) if events.is_empty() && source.is_over() => return None,
                 Ok(events) if events.is_empty() => tokio::time::sleep(Heads::PERIOD).await,
                 Ok(events) => ready = events,
                 Err(LogError::Unavailable(_)) => tokio::time::sleep(Heads::PERIOD * 10).await,

@@ -1,23 +1,21 @@
-//! Workflow instances: looking at them and commanding them.
+//! Workflow instances: looking at them.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use domain::workflow_definition::{Direction, Workflow};
+use domain::task_instance::Output;
+use domain::workflow_definition::{Direction, Param};
 use domain::workflow_instance::WorkflowState;
-use domain::{InstanceId, params, run};
+use domain::{InstanceId, params};
 use projections::{After, InstanceFilter, InstanceRow};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::document::{Fields, did_you_mean, short};
-use crate::documents::{InstanceDocument, Page, Variable};
-use crate::engine::{Caller, Position};
-use crate::extract::{
-    Asked, At, Content, finish, instance_id, limit, no_instance, number, read, text,
-};
-use crate::history::{self, AsOf};
+use crate::document::did_you_mean;
+use crate::documents::{InstanceDocument, Page, variables};
+use crate::engine::Position;
+use crate::extract::{Asked, At, instance_id, limit, no_instance, number, read, text};
+use crate::history::{self, AsOf, Names};
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::times;
@@ -25,7 +23,8 @@ use crate::times;
 /// How long a read waits for its `min_position`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-const COMMANDS_LATER: [&str; 5] = ["PAUSE", "RESUME", "RERUN", "RECOVER_FAILED", "EXECUTE_TASK"];
+/// How long an answer waits for what it tells to be seen.
+const SOON: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,11 +64,13 @@ pub(super) async fn list(
     rows.truncate(limit);
     let last = rows.last().filter(|_| more);
     let next = last.map(|row| After::row(row).to_string());
-    let items = rows.into_iter().map(|row| InstanceDocument::new(row, None));
-    Ok(Json(Page {
-        items: items.collect(),
-        next,
-    }))
+    let mut names = Names::default();
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        let parent = names.parent(&api, &row).await?;
+        items.push(InstanceDocument::new(row, parent, None));
+    }
+    Ok(Json(Page { items, next }))
 }
 
 #[derive(Deserialize)]
@@ -93,38 +94,41 @@ pub(super) async fn show(
     }
     wait(&api, query.min_position).await?;
     if let Some(row) = api.reader.instance(id).await? {
-        let log = api.log.as_ref();
-        let workflow = api
-            .definitions
-            .get(log, row.definition, row.version)
-            .await?;
-        let pool = var_pool(&api, &row, workflow.as_deref()).await?;
-        return Ok(Json(InstanceDocument::new(row, Some(pool))));
+        let pool = variables(var_pool(&api, &row).await?);
+        let parent = Names::default().parent(&api, &row).await?;
+        return Ok(Json(InstanceDocument::new(row, parent, Some(pool))));
     }
     // The read tables may not have come as far as the caller, who has just started it.
     let now = history::instance(&api, id, AsOf::Now).await?;
     now.map(Json).ok_or_else(|| no_instance(id))
 }
 
-/// What the tasks have handed on so far. A workflow without OUT parameters costs no look at its tasks.
-async fn var_pool(
-    api: &Api,
-    row: &InstanceRow,
-    workflow: Option<&Workflow>,
-) -> Result<Vec<Variable>, Problem> {
-    let hands_on = workflow.is_some_and(|workflow| {
-        let mut params = workflow.spec().tasks.iter().flat_map(|task| &task.params);
-        params.any(|param| param.direct == Direction::Out)
+/// What the run has handed on, or its tasks so far. A workflow without OUT parameters costs no look at its
+/// tasks.
+async fn var_pool(api: &Api, row: &InstanceRow) -> Result<Vec<Output>, Problem> {
+    if row.state.is_finished() {
+        return Ok(row.var_pool.clone());
+    }
+    let log = api.log.as_ref();
+    let workflow = api.definitions.get(log, row.definition, row.version);
+    let hands_on = workflow.await?.is_some_and(|workflow| {
+        let mut tasks = workflow.spec().tasks.iter();
+        tasks.any(|task| task.kind.is_logic() || task.params.iter().any(is_output))
     });
     if !hands_on {
         return Ok(Vec::new());
     }
     let mut tasks = api.reader.tasks(row.id).await?;
+    tasks.retain(|task| task.valid);
     tasks.sort_by_key(|task| (task.end_time, task.position));
     let pool = tasks.iter().fold(Vec::new(), |pool, task| {
-        params::pass_on(pool, &task.outputs)
+        params::pass_on(pool, &task.var_pool)
     });
-    Ok(history::pool(pool, workflow))
+    Ok(pool)
+}
+
+fn is_output(param: &Param) -> bool {
+    param.direct == Direction::Out
 }
 
 /// Waits until the read tables show a position; the problem tells the caller to ask again.
@@ -149,47 +153,13 @@ pub(super) async fn wait(api: &Api, position: Option<String>) -> Result<(), Prob
     }
 }
 
-pub(super) async fn command(
-    State(api): State<Api>,
-    At(id): At<String>,
-    caller: Caller,
-    body: Content,
-) -> Result<Json<Value>, Problem> {
-    let id = instance_id(&id)?;
-    one_of(&body, &["STOP"], &COMMANDS_LATER)?;
-    let reason = format!("stopped by {}", caller.actor);
-    let command = run::Command::Stop { reason };
-    let position = api.engine.command(id, command, caller).await?;
-    Ok(Json(
-        json!({ "id": id.0, "position": position.to_string() }),
-    ))
-}
-
-/// Reads `{"command": ...}`. A command of a later version is refused as such, before its own keys are.
-pub(super) fn one_of(body: &Content, known: &[&str], later: &[&str]) -> Result<(), Problem> {
-    let body = body.object()?;
-    let mut fields = Fields::default();
-    if let Some((_, node)) = body.entry("command") {
-        if let Some(name) = fields.text(node, "command") {
-            if later.contains(&name.as_str()) {
-                let known = known.join(", ");
-                return Err(Problem::not_supported(format!(
-                    "the command {name} is not supported yet; {known} is"
-                )));
-            }
-            if !known.contains(&name.as_str()) {
-                let all: Vec<&str> = known.iter().chain(later).copied().collect();
-                let hint = did_you_mean(&name, &all);
-                let problem = format!("unknown command \"{}\"{hint}", short(&name));
-                fields.flaw(node.mark, "command", problem);
-            }
-        }
-    } else {
-        let problem = format!("is missing; it is one of {}", known.join(", "));
-        fields.flaw(body.mark, "command", problem);
+/// Waits for the read tables to show what was just done, so that whoever did it sees it next, but no longer
+/// than that is worth: it is done and durable.
+pub(super) async fn show_soon(api: &Api, position: Position) {
+    let there = api.reader.wait_for(position.shard, position.seq, SOON);
+    if !there.await.unwrap_or(false) {
+        tracing::debug!(%position, "the read tables lag behind");
     }
-    fields.keys(&body, "", Some(&["command"]), &[]);
-    finish(fields)
 }
 
 fn state(text: &str) -> Result<WorkflowState, String> {

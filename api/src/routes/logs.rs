@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use domain::task_instance::TaskInstance;
+use domain::task_instance::{Stage, TaskInstance};
 use domain::{Aggregate, AggregateType, AttemptId, Fact, StreamId, TaskId};
 use futures_util::stream;
 use serde::Deserialize;
@@ -152,9 +152,28 @@ impl Tail {
 
     async fn has_ended(&self) -> Result<bool, Problem> {
         let task = state(&self.api, self.attempt.task).await?;
-        let open = task.holder(self.attempt.number).is_some()
-            || (task.attempt == self.attempt.number
-                && matches!(task.stage, domain::task_instance::Stage::Submitted));
+        let is_newest = task.attempt == self.attempt.number;
+        let open =
+            task.holder(self.attempt.number).is_some() || (is_newest && may_run(&task.stage));
         Ok(!open)
+    }
+}
+
+/// The newest attempt has not ended, so there may be more of its log.
+fn may_run(stage: &Stage) -> bool {
+    match stage {
+        Stage::Delayed { .. }
+        | Stage::WaitingSlot { .. }
+        | Stage::Submitted
+        | Stage::OnWorker { .. }
+        | Stage::OnEngine { .. }
+        | Stage::Paused => true,
+        Stage::Absent
+        | Stage::Retrying { .. }
+        | Stage::Succeeded { .. }
+        | Stage::Failed { .. }
+        | Stage::Killed { .. }
+        | Stage::Lost { .. }
+        | Stage::Replacing => false,
     }
 }

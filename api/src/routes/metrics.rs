@@ -91,6 +91,29 @@ async fn counts(api: &Api, text: &mut Text) {
     for (state, count) in &counts.workflows {
         text.line(workflows, &[("state", state)], count);
     }
+    let name = "ds_workflow_instance_resubmit";
+    text.head(
+        name,
+        "counter",
+        "Runs that had ended and were made to go on, since this process began.",
+    );
+    text.line(name, &[], counts.resubmitted);
+    let name = "tidemill_alerts_raised_total";
+    text.head(
+        name,
+        "counter",
+        "Alerts that were raised, since this process began.",
+    );
+    text.line(name, &[], counts.alerts_raised);
+    let name = "ds_alert_send_count";
+    text.head(
+        name,
+        "counter",
+        "Alerts that were told, or given up, since this process began.",
+    );
+    for (status, count) in &counts.alerts {
+        text.line(name, &[("status", status)], count);
+    }
     let name = "ds_task_dispatch_count";
     text.head(name, "counter", "Attempts that a worker has taken.");
     text.line(name, &[], counts.dispatched);

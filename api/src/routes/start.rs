@@ -4,38 +4,45 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::run::Run;
-use domain::workflow_definition::{Param, Priority, Workflow};
-use domain::workflow_instance::{Depend, FailureStrategy, Submission};
-use domain::{DefinitionCode, TaskCode};
+use domain::calendar::Zone;
+use domain::params::check_value;
+use domain::workflow_definition::{Param, Workflow};
+use domain::workflow_instance::{FailureStrategy, Submission, Warning};
+use domain::{DefinitionCode, Timestamp};
 use serde_json::json;
 
+use super::scope;
 use super::workflows::no_workflow;
-use crate::document::{Data, Fields, Kind, Mark, Node, did_you_mean, join, short};
+use crate::document::{Fields, Node, join};
 use crate::engine::Caller;
 use crate::extract::{At, Content, finish, idempotency_key};
-use crate::history::find_task;
 use crate::problem::Problem;
 use crate::state::Api;
+use crate::times;
 use crate::workflow_file::PRIORITIES;
 
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 11] = [
     "params",
     "start_nodes",
     "depend",
     "failure",
     "priority",
+    "worker_group",
+    "environment",
     "dry_run",
-];
-const KEYS_LATER: [&str; 3] = ["worker_group", "environment", "schedule_time"];
-const DEPENDS: [(&str, Depend); 3] = [
-    ("TASK_POST", Depend::TaskPost),
-    ("TASK_ONLY", Depend::TaskOnly),
-    ("TASK_PRE", Depend::TaskPre),
+    "schedule_time",
+    "time_zone",
+    "warning",
 ];
 const FAILURES: [(&str, FailureStrategy); 2] = [
     ("CONTINUE", FailureStrategy::Continue),
     ("END", FailureStrategy::End),
+];
+const WARNINGS: [(&str, Warning); 4] = [
+    ("NONE", Warning::None),
+    ("SUCCESS", Warning::Success),
+    ("FAILURE", Warning::Failure),
+    ("ALL", Warning::All),
 ];
 
 pub(super) async fn start(
@@ -52,10 +59,6 @@ pub(super) async fn start(
     let newest = api.definitions.newest(api.log.as_ref(), code).await?;
     let newest = newest.ok_or_else(|| no_workflow(&project, &name))?;
     let submission = submission(&asked, code, newest.number, &newest.workflow)?;
-    let flaws = Run::submission_flaws(&submission, &newest.workflow);
-    if !flaws.is_empty() {
-        return Err(Problem::invalid(flaws));
-    }
     let accepted = api.engine.start(submission, key, caller).await?;
     let status = if accepted.existing {
         StatusCode::OK
@@ -77,39 +80,53 @@ fn submission(
     version: u32,
     workflow: &Workflow,
 ) -> Result<Submission, Problem> {
+    let spec = workflow.spec();
     let mut fields = Fields::default();
-    fields.keys(asked, "", Some(&KEYS), &KEYS_LATER);
+    fields.keys(asked, "", Some(&KEYS), &[]);
     let at = |key: &str| asked.entry(key).map(|(_, value)| value);
-    let params = at("params").map_or_else(Vec::new, |node| params(node, &mut fields));
-    let start_nodes =
-        at("start_nodes").map_or_else(Vec::new, |node| start_nodes(node, workflow, &mut fields));
-    let depend = at("depend").and_then(|node| fields.choice(node, "depend", &DEPENDS));
+    let params = at("params").map_or_else(Vec::new, |node| params(node, workflow, &mut fields));
+    let scope = scope::read(asked, workflow, &mut fields);
     let failure = at("failure").and_then(|node| fields.choice(node, "failure", &FAILURES));
     let priority = at("priority").and_then(|node| fields.choice(node, "priority", &PRIORITIES));
+    let worker_group = at("worker_group").and_then(|node| name(node, "worker_group", &mut fields));
+    let environment = at("environment").and_then(|node| name(node, "environment", &mut fields));
     let dry_run = at("dry_run").and_then(|node| fields.flag(node, "dry_run"));
+    let zone = at("time_zone").and_then(|node| zone(node, &mut fields));
+    let schedule_time = at("schedule_time").and_then(|node| time(node, zone.as_ref(), &mut fields));
+    let warning = at("warning").and_then(|node| fields.choice(node, "warning", &WARNINGS));
     finish(fields)?;
     Ok(Submission {
         definition,
         version,
-        project: workflow.spec().project.clone(),
-        workflow: workflow.spec().name.clone(),
+        project: spec.project.clone(),
+        workflow: spec.name.clone(),
         params,
         failure: failure.unwrap_or_default(),
-        start_nodes,
-        depend: depend.unwrap_or_default(),
+        scope,
         dry_run: dry_run.unwrap_or_default(),
-        priority: priority.unwrap_or(Priority::default()),
+        priority: priority.unwrap_or_default(),
+        execution: spec.execution,
+        timeout: spec.timeout,
+        schedule_time,
+        time_zone: zone.map(|zone| zone.name().to_owned()),
+        worker_group,
+        // How the service is configured is the engine's business.
+        dispatch_timeout: None,
+        environment,
+        warning: warning.unwrap_or_default(),
+        parent: None,
     })
 }
 
-/// `{name: value}`; numbers and booleans as they are written.
-fn params(node: &Node, fields: &mut Fields) -> Vec<Param> {
+/// `{name: value}`; numbers and booleans as they are written. A value of a global parameter is of the type
+/// that the parameter has.
+fn params(node: &Node, workflow: &Workflow, fields: &mut Fields) -> Vec<Param> {
     let mut params = Vec::new();
     for (name, key, value) in fields.entries(node, "params") {
         let place = join("params", name);
         let wrong = if name.trim().is_empty() {
             Some("the name of a parameter must not be empty")
-        } else if name.len() > Workflow::LONGEST_NAME || name.chars().any(char::is_control) {
+        } else if !is_name(name) {
             Some("this cannot be the name of a parameter")
         } else {
             None
@@ -117,39 +134,50 @@ fn params(node: &Node, fields: &mut Fields) -> Vec<Param> {
         if let Some(problem) = wrong {
             fields.flaw(key.mark, &place, problem);
         }
-        if let Some(value) = fields.value(value, &place) {
-            params.push(Param::text(name, value));
+        let Some(text) = fields.value(value, &place) else {
+            continue;
+        };
+        let mut param = Param::text(name, text);
+        let globals = &workflow.spec().params;
+        if let Some(global) = globals.iter().find(|global| global.name == name) {
+            param.type_name.clone_from(&global.type_name);
         }
+        if let Err(problem) = check_value(&param.type_name, &param.value) {
+            fields.flaw(value.mark, &place, problem);
+        }
+        params.push(param);
     }
     params
 }
 
-/// Names of tasks, or their codes.
-fn start_nodes(node: &Node, workflow: &Workflow, fields: &mut Fields) -> Vec<TaskCode> {
-    let items = fields.list(node, "start_nodes", "a list of task names");
-    let mut codes = Vec::new();
-    for (index, item) in items.unwrap_or(&[]).iter().enumerate() {
-        let place = format!("start_nodes[{index}]");
-        let Data::Scalar(Kind::Text | Kind::Integer, name) = &item.data else {
-            let problem = format!("expected the name of a task, found {}", item.what());
-            fields.flaw(item.mark, &place, problem);
-            continue;
-        };
-        match find_task(workflow, name) {
-            Some(code) if codes.contains(&code) => {}
-            Some(code) => codes.push(code),
-            None => {
-                let names: Vec<&str> = workflow
-                    .spec()
-                    .tasks
-                    .iter()
-                    .map(|task| task.name.as_str())
-                    .collect();
-                let hint = did_you_mean(name, &names);
-                let problem = format!("the workflow has no task \"{}\"{hint}", short(name));
-                fields.flaw(Mark::START, &place, problem);
-            }
-        }
+/// The name of something that the run looks up when it needs it.
+fn name(node: &Node, place: &str, fields: &mut Fields) -> Option<String> {
+    let name = fields.text(node, place)?;
+    if name.trim().is_empty() || !is_name(&name) {
+        let problem = format!(
+            "expected a name of 1 to {} characters",
+            Workflow::LONGEST_NAME
+        );
+        fields.flaw(node.mark, place, problem);
     }
-    codes
+    Some(name)
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= Workflow::LONGEST_NAME && !text.chars().any(char::is_control)
+}
+
+fn zone(node: &Node, fields: &mut Fields) -> Option<Zone> {
+    let name = fields.text(node, "time_zone")?;
+    Zone::parse(&name)
+        .map_err(|problem| fields.flaw(node.mark, "time_zone", problem))
+        .ok()
+}
+
+fn time(node: &Node, zone: Option<&Zone>, fields: &mut Fields) -> Option<Timestamp> {
+    let text = fields.text(node, "schedule_time")?;
+    let zone = zone.cloned().unwrap_or_default();
+    times::parse_in(&text, &zone)
+        .map_err(|problem| fields.flaw(node.mark, "schedule_time", problem))
+        .ok()
 }

@@ -1,16 +1,17 @@
-//! The tasks of a run: one row per attempt, and the commands on one of them.
+//! The tasks of a run: one row per attempt.
 
 use axum::Json;
 use axum::extract::State;
-use domain::run;
+use domain::InstanceId;
+use domain::task_instance::TaskState;
+use projections::TaskRow;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::instances::{one_of, wait};
+use super::explain;
+use super::instances::wait;
 use crate::documents::{Page, TaskDocument};
-use crate::engine::Caller;
-use crate::extract::{Asked, At, Content, instance_id};
-use crate::history::{find_task, no_task, workflow_of};
+use crate::extract::{Asked, At, instance_id};
+use crate::history::origin_of;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -29,32 +30,36 @@ pub(super) async fn list(
     let id = instance_id(&id)?;
     wait(&api, query.min_position).await?;
     // Also says whether there is such a run at all.
-    let workflow = workflow_of(&api, id).await?;
-    let rows = api.reader.tasks(id).await?;
-    let documents = rows
-        .into_iter()
-        .map(|row| TaskDocument::new(row, &workflow));
+    let origin = origin_of(&api, id).await?;
+    let mut rows = api.reader.tasks(id).await?;
+    give_reasons(&api, id, &mut rows).await;
+    let documents = rows.into_iter().map(|row| TaskDocument::new(row, &origin));
     Ok(Json(Page::whole(documents.collect())))
 }
 
-pub(super) async fn command(
-    State(api): State<Api>,
-    At((id, name)): At<(String, String)>,
-    caller: Caller,
-    body: Content,
-) -> Result<Json<Value>, Problem> {
-    let id = instance_id(&id)?;
-    one_of(&body, &["KILL"], &["FORCE_SUCCESS"])?;
-    let workflow = workflow_of(&api, id).await?;
-    let task = find_task(&workflow, &name).ok_or_else(|| no_task(&workflow, &name))?;
-    let reason = format!("killed by {}", caller.actor);
-    let command = run::Command::KillTask { task, reason };
-    let position = api.engine.command(id, command, caller).await?;
-    let document = json!({
-        "id": id.0,
-        "task": name,
-        "code": task.0,
-        "position": position.to_string(),
-    });
-    Ok(Json(document))
+/// Nothing happens to a task while it waits, so no event says what for; the engine knows.
+async fn give_reasons(api: &Api, id: InstanceId, rows: &mut [TaskRow]) {
+    let waits = |row: &TaskRow| {
+        let state = match row.state {
+            TaskState::SubmittedSuccess | TaskState::DelayExecution | TaskState::Dispatch => true,
+            TaskState::RunningExecution
+            | TaskState::Pause
+            | TaskState::Success
+            | TaskState::Failure
+            | TaskState::Kill
+            | TaskState::NeedFaultTolerance
+            | TaskState::ForcedSuccess => false,
+        };
+        state && row.valid && row.reason.is_empty()
+    };
+    if !rows.iter().any(waits) {
+        return;
+    }
+    let reasons = explain::of_tasks(api, id).await;
+    for row in rows.iter_mut().filter(|row| waits(row)) {
+        let found = reasons.iter().find(|(task, _)| *task == row.task);
+        if let Some((_, reason)) = found {
+            row.reason.clone_from(reason);
+        }
+    }
 }

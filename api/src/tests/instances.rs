@@ -1,11 +1,11 @@
-//! Runs over HTTP: starting, looking, commanding.
+//! Runs over HTTP: looking at them.
 
 use axum::http::StatusCode;
 use domain::InstanceId;
 use domain::task_instance::Outcome;
 use serde_json::{Value, json};
 
-use super::world::{FILE, World};
+use super::world::World;
 
 const START: &str = "/api/v1/projects/p/workflows/w/instances";
 
@@ -145,108 +145,6 @@ async fn every_attempt_is_a_row_oldest_first() {
 }
 
 #[tokio::test]
-async fn the_same_key_gives_the_same_run() {
-    let world = World::with_workflow().await;
-    let key = [("Idempotency-Key", "order 66")];
-    let first = world.send("POST", START, &key, "{}").await;
-    assert_eq!(first.status, StatusCode::CREATED);
-    let again = world.send("POST", START, &key, "{}").await;
-    assert_eq!(again.status, StatusCode::OK);
-    assert_eq!(again.json["id"], first.json["id"]);
-    let other = world
-        .send("POST", START, &[("Idempotency-Key", "order 67")], "")
-        .await;
-    assert_ne!(other.json["id"], first.json["id"]);
-    // A key belongs to its workflow.
-    world
-        .put(
-            "/api/v1/projects/p/workflows/v",
-            &FILE.replace("name: w", "name: v"),
-        )
-        .await;
-    let elsewhere = world
-        .send(
-            "POST",
-            "/api/v1/projects/p/workflows/v/instances",
-            &key,
-            "{}",
-        )
-        .await;
-    assert_eq!(elsewhere.status, StatusCode::CREATED);
-    assert_ne!(elsewhere.json["id"], first.json["id"]);
-    for bad in ["", "ü"] {
-        let answer = world
-            .send("POST", START, &[("Idempotency-Key", bad)], "{}")
-            .await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    }
-}
-
-#[tokio::test]
-async fn a_start_that_makes_no_sense_is_refused_with_every_flaw() {
-    let world = World::with_workflow().await;
-    let body = r#"{"param": {}, "params": {"": 1, "x": [], "y": null}, "start_nodes": ["a", "aa", 5], "depend": "ALL",
-                   "failure": "end", "priority": 1, "dry_run": "no", "environment": "prod"}"#;
-    let answer = world.post(START, body).await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let flaws = answer.json["flaws"].as_array().unwrap();
-    let shown: Vec<_> = flaws
-        .iter()
-        .map(|flaw| flaw["place"].as_str().unwrap())
-        .collect();
-    let expected = [
-        "param",
-        "environment",
-        "params.",
-        "params.x",
-        "params.y",
-        "start_nodes[1]",
-        "start_nodes[2]",
-        "depend",
-        "failure",
-        "priority",
-        "dry_run",
-    ];
-    assert_eq!(shown, expected, "{}", answer.text);
-    assert!(answer.text.contains("did you mean \\\"params\\\"?"));
-    assert!(
-        answer
-            .text
-            .contains("\\\"environment\\\" is not supported yet")
-    );
-    let lonely = world.post(START, r#"{"depend": "TASK_ONLY"}"#).await;
-    assert_eq!(lonely.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(lonely.json["flaws"][0]["place"], "depend");
-    let nowhere = world
-        .post("/api/v1/projects/p/workflows/none/instances", "{}")
-        .await;
-    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
-async fn start_nodes_are_names_or_codes() {
-    let world = World::with_workflow().await;
-    let code = domain::TaskCode::of_name("b");
-    for body in [
-        r#"{"start_nodes": ["b"], "depend": "TASK_ONLY"}"#.to_owned(),
-        format!(
-            r#"{{"start_nodes": [{code}, "{code}", "b"], "depend": "TASK_ONLY", "dry_run": true}}"#
-        ),
-    ] {
-        let id = world.start(&body).await;
-        let position = world.engine.position(id).await;
-        let tasks = world
-            .get(&of(id, &format!("/tasks?min_position={position}")))
-            .await;
-        let names: Vec<_> = states(&tasks.json)
-            .into_iter()
-            .map(|(name, ..)| name)
-            .collect();
-        assert_eq!(names, ["b"]);
-    }
-}
-
-#[tokio::test]
 async fn lists_are_pages_newest_first_and_can_be_narrowed() {
     let world = World::with_workflow().await;
     let mut ids = Vec::new();
@@ -304,73 +202,6 @@ async fn lists_are_pages_newest_first_and_can_be_narrowed() {
         5
     );
     assert_eq!(count("to=2023-11-14T00:00:00Z").await, 0);
-}
-
-#[tokio::test]
-async fn stop_and_kill_are_carried_out_and_refused_after_the_end() {
-    let world = World::with_workflow().await;
-    let id = world.start("{}").await;
-    world.begin(id, "a").await;
-    let killed = world
-        .post(&of(id, "/tasks/a/commands"), r#"{"command": "KILL"}"#)
-        .await;
-    assert_eq!(killed.status, StatusCode::OK, "{}", killed.text);
-    assert_eq!(killed.json["task"], "a");
-    let stopped = world
-        .post(&of(id, "/commands"), r#"{"command": "STOP"}"#)
-        .await;
-    assert_eq!(stopped.status, StatusCode::OK);
-    assert_eq!(stopped.json["id"], id.0);
-    let again = world
-        .post(&of(id, "/commands"), r#"{"command": "STOP"}"#)
-        .await;
-    assert_eq!(again.json["position"], stopped.json["position"]);
-    world.end(id, "a", Outcome::Kill).await;
-
-    let done = world.start("{}").await;
-    world.finish(done).await;
-    let refused = world
-        .post(&of(done, "/commands"), r#"{"command": "STOP"}"#)
-        .await;
-    assert_eq!(refused.status, StatusCode::CONFLICT);
-    assert_eq!(refused.json["type"], "urn:tidemill:problem:not-allowed");
-    assert_eq!(refused.json["state"], "SUCCESS");
-    assert_eq!(refused.json["command"], "STOP");
-    assert_eq!(refused.json["allowed"], json!([]));
-}
-
-#[tokio::test]
-async fn commands_of_a_later_version_are_refused_as_such() {
-    let world = World::with_workflow().await;
-    let id = world.start("{}").await;
-    for command in ["PAUSE", "RESUME", "RERUN", "RECOVER_FAILED", "EXECUTE_TASK"] {
-        let body = json!({"command": command, "start_nodes": ["a"]}).to_string();
-        let answer = world.post(&of(id, "/commands"), &body).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert_eq!(answer.json["type"], "urn:tidemill:problem:not-supported");
-    }
-    let answer = world
-        .post(
-            &of(id, "/tasks/a/commands"),
-            r#"{"command": "FORCE_SUCCESS"}"#,
-        )
-        .await;
-    assert_eq!(answer.json["type"], "urn:tidemill:problem:not-supported");
-    let answer = world
-        .post(&of(id, "/commands"), r#"{"command": "STOPP"}"#)
-        .await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(
-        answer.text.contains("did you mean \\\"STOP\\\"?"),
-        "{}",
-        answer.text
-    );
-    let answer = world.post(&of(id, "/commands"), "{}").await;
-    assert!(
-        answer.text.contains("is missing; it is one of STOP"),
-        "{}",
-        answer.text
-    );
 }
 
 #[tokio::test]

@@ -6,19 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 
 use async_trait::async_trait;
-use domain::run::{Run, Word};
+use domain::environment::{self, Environment};
+use domain::run::{Run, TaskCommand, Word};
+use domain::task_group::{self, TaskGroup};
+use domain::task_instance::Stage;
 use domain::workflow_definition::{self, Workflow, WorkflowDefinition};
 use domain::workflow_instance::Submission;
 use domain::{
-    Aggregate, AttemptId, DefinitionCode, Fact, InstanceId, ShardId, TaskCode, TaskId, Timestamp,
-    run, trigger,
+    Aggregate, AttemptId, DefinitionCode, Fact, InstanceId, Rejection, ShardId, TaskCode, TaskId,
+    Timestamp, run, trigger,
 };
 use store::{Append, Chain, Lease, Log, MemoryLog, Recorded};
 use tokio::sync::Mutex;
 
 use super::world::{SHARDS, worker};
 use crate::engine::{
-    Accepted, Caller, Defined, Engine, EngineInfo, LogChunk, Position, Refused, WorkerInfo,
+    Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Position,
+    Refused, WorkerInfo,
 };
 
 /// An engine of one process and one turn: decides, appends, answers.
@@ -37,7 +41,28 @@ struct State {
     definitions: HashMap<DefinitionCode, (WorkflowDefinition, Vec<Arc<Workflow>>)>,
     runs: HashMap<InstanceId, Run>,
     keys: HashMap<String, InstanceId>,
+    groups: HashMap<String, (TaskGroup, u64)>,
+    environments: HashMap<String, (Environment, u64)>,
     now: i64,
+}
+
+/// Decides a command on something that runs share, and remembers what follows. Answers the events with
+/// their places in the stream.
+fn decided<A: Aggregate>(
+    known: &mut HashMap<String, (A, u64)>,
+    name: &str,
+    command: &A::Command,
+) -> Result<Vec<(A::Event, u64)>, Rejection> {
+    let (mut thing, mut sequence) = known.remove(name).unwrap_or_default();
+    let events = thing.decide(command);
+    let mut placed = Vec::new();
+    for event in events.iter().flatten() {
+        thing = thing.evolve(event).unwrap();
+        sequence += 1;
+        placed.push((event.clone(), sequence));
+    }
+    known.insert(name.to_owned(), (thing, sequence));
+    events.map(|_| placed)
 }
 
 impl Pretend {
@@ -102,17 +127,33 @@ impl Pretend {
         Ok(self.append(&mut state, id.shard(), facts).await)
     }
 
+    /// Commands a task group, whoever would do so.
+    pub(super) async fn group(
+        &self,
+        name: &str,
+        command: task_group::Command,
+    ) -> Result<Changed, Refused> {
+        let mut state = self.state.lock().await;
+        let events = decided(&mut state.groups, name, &command).map_err(Refused::Rejected)?;
+        let fact = |(event, sequence)| (Fact::TaskGroup(name.into(), event), sequence);
+        let facts: Vec<_> = events.into_iter().map(fact).collect();
+        let changed = !facts.is_empty();
+        let shard = ShardId::of_name("task_group", name, SHARDS);
+        let position = self.append(&mut state, shard, facts).await;
+        Ok(Changed { changed, position })
+    }
+
     pub(super) async fn say(&self, id: InstanceId, task: TaskCode, word: Word) -> Position {
         let attempt = {
             let state = self.state.lock().await;
             state.runs[&id].task(task).unwrap().attempt
         };
-        let command = run::Command::Report {
-            task,
+        let command = TaskCommand::Report {
             attempt,
             worker: worker(),
             word,
         };
+        let command = run::Command::Task { task, command };
         self.handle(id, command).await.unwrap()
     }
 
@@ -214,6 +255,66 @@ impl Engine for Pretend {
     ) -> Result<Position, Refused> {
         self.here(&caller)?;
         self.handle(instance, command).await
+    }
+
+    async fn set_task_group(
+        &self,
+        name: &str,
+        size: u32,
+        caller: Caller,
+    ) -> Result<Changed, Refused> {
+        self.here(&caller)?;
+        let command = task_group::Command::Define { size };
+        self.group(name, command).await
+    }
+
+    async fn set_environment(
+        &self,
+        name: &str,
+        config: &str,
+        caller: Caller,
+    ) -> Result<Changed, Refused> {
+        self.here(&caller)?;
+        let mut state = self.state.lock().await;
+        let config = config.into();
+        let command = environment::Command::Set { config };
+        let events = decided(&mut state.environments, name, &command).map_err(Refused::Rejected)?;
+        let fact = |(event, sequence)| (Fact::Environment(name.into(), event), sequence);
+        let facts: Vec<_> = events.into_iter().map(fact).collect();
+        let changed = !facts.is_empty();
+        let shard = ShardId::of_name("environment", name, SHARDS);
+        let position = self.append(&mut state, shard, facts).await;
+        Ok(Changed { changed, position })
+    }
+
+    async fn force_slot(
+        &self,
+        group: &str,
+        task: TaskId,
+        caller: Caller,
+    ) -> Result<Changed, Refused> {
+        self.here(&caller)?;
+        let attempt = AttemptId { task, number: 1 };
+        let command = task_group::Command::Force { attempt };
+        self.group(group, command).await
+    }
+
+    /// Whatever was submitted waits for a worker.
+    async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused> {
+        self.here(&Caller::default())?;
+        let state = self.state.lock().await;
+        let run = &state.runs[&instance];
+        let tasks = run.definition().spec().tasks.iter();
+        let waits = tasks.filter(|spec| {
+            let stage = run.task(spec.code).map(|task| &task.stage);
+            matches!(stage, Some(Stage::Submitted))
+        });
+        let explained = waits.map(|spec| Explanation {
+            task: Some(spec.code),
+            cause: "WORKER",
+            reason: "it waits for a worker".to_owned(),
+        });
+        Ok(explained.collect())
     }
 
     async fn read_task_log(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use domain::run::Word;
-use domain::task_instance::{Outcome, Output, Report, Started};
+use domain::run::{End, TaskCommand, Word};
+use domain::task_instance::{Outcome, Started};
 use domain::{InstanceId, TaskCode, Timestamp, WorkerRef, run};
 use projections::Projections;
 use serde_json::Value;
@@ -46,7 +46,7 @@ impl World {
         let tables = Projections::open(&database).await.unwrap();
         let (_, runner) = tables.spawn(log.clone());
         let closing = watch::Sender::new(false);
-        let router = crate::router_until(engine.clone(), log, tables.reader(), closing.subscribe());
+        let router = crate::router_until(engine.clone(), log, tables, closing.subscribe());
         Self {
             engine,
             closing,
@@ -74,6 +74,10 @@ impl World {
 
     pub(super) async fn post(&self, path: &str, body: &str) -> Answer {
         self.send("POST", path, &[], body).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], "").await
     }
 
     pub(super) async fn send(
@@ -116,9 +120,9 @@ impl World {
     /// A worker takes the newest attempt of a task and starts it. Answers the position.
     pub(super) async fn begin(&self, id: InstanceId, task: &str) -> Position {
         let code = TaskCode::of_name(task);
-        let ask = run::Command::RequestDispatch {
+        let ask = run::Command::Task {
             task: code,
-            worker: worker(),
+            command: TaskCommand::RequestDispatch { worker: worker() },
         };
         self.engine.handle(id, ask).await.unwrap();
         self.engine.say(id, code, Word::Accepted).await;
@@ -128,15 +132,12 @@ impl World {
     /// It reports the end. Answers the position.
     pub(super) async fn end(&self, id: InstanceId, task: &str, outcome: Outcome) -> Position {
         let failed = outcome != Outcome::Success;
-        let report = Report {
+        let report = End {
             outcome,
             ended_at: Timestamp(1_700_000_002_500_000),
             started: Some(started()),
             exit_code: Some(i32::from(failed)),
-            outputs: vec![Output {
-                name: "rows".to_owned(),
-                value: "42".to_owned(),
-            }],
+            outputs: vec![("rows".to_owned(), "42".to_owned())],
             reason: if failed {
                 "exit code 1".to_owned()
             } else {

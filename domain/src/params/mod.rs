@@ -30,7 +30,7 @@ pub type Values = BTreeMap<String, String>;
 ///
 /// What people wrote may speak of other values and of dates, also of both: `$[yyyyMMdd-${days}]`. What a
 /// task handed on, and what the engine knows, is data: no mark in it is ever read, wherever it goes.
-pub fn resolve_all(
+pub fn resolve(
     global: &[Param],
     upstream: &[Output],
     own: &[Param],
@@ -44,12 +44,6 @@ pub fn resolve_all(
         .collect();
     let told = ranked(known, global, upstream, own, startup);
     settle(&told, Some(moment))
-}
-
-/// The values that reach a task, without built-in values and dates.
-pub fn resolve(global: &[Param], upstream: &[Output], own: &[Param], startup: &[Param]) -> Values {
-    let told = ranked(BTreeMap::new(), global, upstream, own, startup);
-    settle(&told, None)
 }
 
 /// Each name with its strongest value, where `told` are the weakest.

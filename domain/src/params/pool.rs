@@ -10,7 +10,7 @@ pub fn merge<'a>(pools: impl IntoIterator<Item = &'a [Output]>) -> Vec<Output> {
             .iter_mut()
             .find(|earlier| earlier.name == output.name)
         {
-            Some(earlier) if earlier.value.is_empty() => earlier.value.clone_from(&output.value),
+            Some(earlier) if earlier.value.is_empty() => earlier.clone_from(output),
             Some(_) => {}
             None => merged.push(output.clone()),
         }
@@ -26,7 +26,7 @@ pub fn pass_on(handed: Vec<Output>, own: &[Output]) -> Vec<Output> {
             .iter_mut()
             .find(|earlier| earlier.name == output.name)
         {
-            Some(earlier) => earlier.value.clone_from(&output.value),
+            Some(earlier) => earlier.clone_from(output),
             None => passed.push(output.clone()),
         }
     }

@@ -7,16 +7,18 @@ use super::*;
 use crate::Timestamp;
 use crate::calendar::{Moment, Zone};
 
+/// Without built-ins, in the shapes that need no time.
+fn plain(global: &[Param], upstream: &[Output], own: &[Param], startup: &[Param]) -> Values {
+    resolve(global, upstream, own, startup, &Values::new(), &moment())
+}
+
 fn output(name: &str, value: &str) -> Output {
-    Output {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    }
+    Output::text(name, value)
 }
 
 #[test]
 fn stronger_sources_win_and_an_empty_own_value_hides_nothing() {
-    let values = resolve(
+    let values = plain(
         &[
             Param::text("a", "global"),
             Param::text("b", "global"),
@@ -46,7 +48,7 @@ fn stronger_sources_win_and_an_empty_own_value_hides_nothing() {
 
 #[test]
 fn a_value_may_speak_of_others_but_not_of_itself() {
-    let values = resolve(
+    let values = plain(
         &[
             Param::text("day", "2026"),
             Param::text("path", "/in/${day}"),
@@ -78,7 +80,7 @@ fn values_that_multiply_each_other_stop_growing() {
         .map(|n| Param::text(format!("p{n}"), format!("${{p{}}}", n + 1).repeat(10)))
         .collect();
     bomb.push(Param::text("p20", "x".repeat(100)));
-    let values = resolve(&bomb, &[], &[], &[]);
+    let values = plain(&bomb, &[], &[], &[]);
     assert!(values["p0"].len() < 2 * MOST_EXPANDED);
     assert_eq!(values["p19"], "x".repeat(1_000));
 }
@@ -89,7 +91,7 @@ fn a_long_chain_of_values_stays_as_written_where_it_gets_too_deep() {
         .map(|n| Param::text(format!("p{n}"), format!("${{p{}}}", n + 1)))
         .collect();
     chain.push(Param::text("p10000", "end"));
-    let values = resolve(&chain, &[], &[], &[]);
+    let values = plain(&chain, &[], &[], &[]);
     assert_eq!(values["p9990"], "end");
     assert_eq!(values["p0"], format!("${{p{}}}", DEEPEST + 1));
 }
@@ -135,7 +137,7 @@ fn what_the_engine_knows_is_weaker_than_what_anybody_says() {
         ("system.biz.date", "20260614"),
         ("system.datetime", "$[yyyy]"),
     ]);
-    let resolved = resolve_all(
+    let resolved = resolve(
         &[
             Param::text("system.biz.date", "20200101"),
             Param::text("at", "${system.datetime}"),
@@ -156,7 +158,7 @@ fn what_the_engine_knows_is_weaker_than_what_anybody_says() {
 
 #[test]
 fn dates_are_read_in_what_people_wrote_and_never_in_what_tasks_hand_on() {
-    let resolved = resolve_all(
+    let resolved = resolve(
         &[
             Param::text("day", "$[yyyyMMdd-1]"),
             Param::text("path", "/in/${day}/$[HH]"),
@@ -244,7 +246,7 @@ fn dates_that_speak_of_values_do_not_multiply_either() {
         .map(|n| Param::text(format!("p{n}"), format!("$[${{p{}}}]", n + 1).repeat(3)))
         .collect();
     bomb.push(Param::text("p20", "x"));
-    let resolved = resolve_all(&bomb, &[], &[], &[], &Values::new(), &moment());
+    let resolved = resolve(&bomb, &[], &[], &[], &Values::new(), &moment());
     assert!(
         resolved
             .values()
@@ -270,7 +272,7 @@ proptest! {
         prop_assert_eq!(render("<${a}>", &known, &moment()), format!("<{value}>"));
         let handed = [output("a", &value)];
         let own = [Param::text("own", "<${a}>")];
-        let resolved = resolve_all(&[], &handed, &own, &[], &Values::new(), &moment());
+        let resolved = resolve(&[], &handed, &own, &[], &Values::new(), &moment());
         prop_assert_eq!(&resolved["a"], &value);
         prop_assert_eq!(&resolved["own"], &format!("<{value}>"));
     }

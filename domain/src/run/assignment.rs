@@ -1,9 +1,14 @@
-//! What a worker is sent.
+//! What a task is run with: its parameters, and everything that a worker is sent.
+
+use serde_json::json;
 
 use super::Run;
+use crate::calendar::{Moment, Zone};
 use crate::id::{AttemptId, TaskCode};
-use crate::params::{self, Values};
-use crate::workflow_definition::TaskKind;
+use crate::params::{self, Context, Values};
+use crate::task_instance::Output;
+use crate::time::Timestamp;
+use crate::workflow_definition::{Node, TaskKind};
 
 /// Everything a worker needs to run an attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +21,10 @@ pub struct Assignment {
     pub task: String,
     /// The task's type.
     pub kind: &'static str,
-    /// The script or other body, parameters already replaced.
+    /// The script, parameters already replaced; empty for types that have none.
     pub body: String,
+    /// What the type needs besides, as a JSON object; empty when it needs nothing.
+    pub options: String,
     /// The parameters.
     pub params: Values,
 }
@@ -28,27 +35,8 @@ impl Run {
         let node = self.definition.graph().node(code)?;
         let submission = self.workflow.submission.as_ref()?;
         let spec = self.spec(node);
-        let upstream = self.nodes.handed_to(self.definition.graph(), node);
-        let params = params::resolve(
-            &self.definition.spec().params,
-            &upstream,
-            &spec.params,
-            &submission.params,
-        );
-        let body = match &spec.kind {
-            TaskKind::Shell { run } => params::substitute(run, &params),
-            TaskKind::Python { run, .. } => params::substitute(run, &params),
-            TaskKind::Noop {}
-            | TaskKind::Http(_)
-            | TaskKind::Sql(_)
-            | TaskKind::Plugin { .. }
-            | TaskKind::Conditions { .. }
-            | TaskKind::Switch { .. }
-            | TaskKind::SubWorkflow { .. }
-            | TaskKind::Dependent { .. }
-            | TaskKind::Dynamic { .. }
-            | TaskKind::Blocking { .. } => String::new(),
-        };
+        let params = self.values(node);
+        let (body, options) = self.body(node, &params);
         Some(Assignment {
             attempt: AttemptId {
                 task: self.task_id(node),
@@ -58,7 +46,180 @@ impl Run {
             task: spec.name.clone(),
             kind: spec.kind.name(),
             body,
+            options,
             params,
         })
+    }
+
+    fn body(&self, node: Node, params: &Values) -> (String, String) {
+        let moment = self.moment();
+        let render = |text: &str| params::render(text, params, &moment);
+        match &self.spec(node).kind {
+            TaskKind::Shell { run } => (render(run), String::new()),
+            TaskKind::Python {
+                run,
+                interpreter,
+                warm,
+            } => {
+                let mut options = serde_json::Map::new();
+                if let Some(interpreter) = interpreter {
+                    options.insert("interpreter".to_owned(), render(interpreter).into());
+                }
+                if *warm {
+                    options.insert("warm".to_owned(), true.into());
+                }
+                (render(run), text(&options.into()))
+            }
+            TaskKind::Http(request) => {
+                let headers: serde_json::Map<String, serde_json::Value> = request
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), render(value).into()))
+                    .collect();
+                let options = json!({
+                    "url": render(&request.url),
+                    "method": request.method,
+                    "headers": headers,
+                    "body": request.body.as_deref().map(render),
+                    "expect_status": request.expect_status,
+                    "expect_body": request.expect_body.as_deref().map(render),
+                });
+                (String::new(), text(&options))
+            }
+            // Its parameters are bound where it is run, never pasted in here.
+            TaskKind::Sql(sql) => (
+                String::new(),
+                text(&json!({"connection": sql.connection, "statement": sql.statement})),
+            ),
+            TaskKind::Plugin { plugin, config } => (
+                String::new(),
+                text(&json!({"plugin": plugin, "config": rendered(config, &render)})),
+            ),
+            TaskKind::Noop {}
+            | TaskKind::Conditions { .. }
+            | TaskKind::Switch { .. }
+            | TaskKind::SubWorkflow { .. }
+            | TaskKind::Dependent { .. }
+            | TaskKind::Dynamic { .. }
+            | TaskKind::Blocking { .. } => (String::new(), String::new()),
+        }
+    }
+
+    /// The parameters of a task, as it sees them.
+    pub(super) fn values(&self, node: Node) -> Values {
+        let Some(asked) = self.workflow.submission.as_deref() else {
+            return Values::new();
+        };
+        let spec = self.spec(node);
+        let moment = self.moment();
+        let builtins = params::builtins(&Context {
+            workflow: &asked.workflow,
+            workflow_code: asked.definition.0,
+            project: &asked.project,
+            instance: self.id.0,
+            task: &spec.name,
+            task_code: spec.code.0,
+            task_instance: self.task_id(node).to_string(),
+            moment: moment.clone(),
+        });
+        params::resolve(
+            &self.definition.spec().params,
+            &self.handed_to(node),
+            &spec.params,
+            &asked.params,
+            &builtins,
+            &moment,
+        )
+    }
+
+    pub(super) fn handed_to(&self, node: Node) -> Vec<Output> {
+        self.nodes.handed_to(&self.definition, node)
+    }
+
+    /// The time that dates of the run are computed from: what it is for, else when it began.
+    pub(super) fn moment(&self) -> Moment {
+        let asked = self.workflow.submission.as_deref();
+        let zone = asked
+            .and_then(|asked| asked.time_zone.as_deref())
+            // What the door let through is a zone.
+            .and_then(|name| Zone::parse(name).ok())
+            .unwrap_or_default();
+        let at = asked
+            .and_then(|asked| asked.schedule_time)
+            .unwrap_or_else(|| self.began());
+        Moment { at, zone }
+    }
+
+    fn began(&self) -> Timestamp {
+        self.workflow.started_at.unwrap_or_default()
+    }
+
+    /// The worker group of a task: its own, else the one that the run was started with.
+    pub(super) fn worker_group(&self, node: Node) -> &str {
+        let own = &self.spec(node).policy.worker_group;
+        let asked = self.workflow.submission.as_deref();
+        match asked.and_then(|asked| asked.worker_group.as_deref()) {
+            Some(group) if own == crate::workflow_definition::Policy::DEFAULT_GROUP => group,
+            Some(_) | None => own,
+        }
+    }
+
+    /// The environment of a task: its own, else the one that the run was started with.
+    pub fn environment(&self, code: TaskCode) -> Option<&str> {
+        let own = self.task_spec(code)?.policy.environment.as_deref();
+        let asked = self.workflow.submission.as_deref();
+        own.or_else(|| asked.and_then(|asked| asked.environment.as_deref()))
+    }
+
+    /// What a cached success of the task is found by: the same task of the same workflow, defined alike and
+    /// given the same values. None when the task does not want one.
+    pub fn cache_key(&self, code: TaskCode) -> Option<String> {
+        let node = self.definition.graph().node(code)?;
+        let asked = self.workflow.submission.as_deref()?;
+        let spec = self.spec(node);
+        if !spec.policy.cache || asked.dry_run {
+            return None;
+        }
+        let values: Values = self
+            .values(node)
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("system."))
+            .collect();
+        let (body, options) = self.body(node, &values);
+        let inputs = serde_json::to_vec(&(
+            asked.definition,
+            code,
+            &spec.kind,
+            self.environment(code),
+            &values,
+            body,
+            options,
+        ))
+        .ok()?;
+        Some(blake3::hash(&inputs).to_hex().to_string())
+    }
+}
+
+fn text(options: &serde_json::Value) -> String {
+    options.to_string()
+}
+
+/// Every text in it with its parameters replaced.
+fn rendered(
+    value: &serde_json::Value,
+    render: &impl Fn(&str) -> String,
+) -> serde_json::Value {
+    match value {
+        serde_json::Value::String(text) => render(text).into(),
+        serde_json::Value::Array(items) => {
+            items.iter().map(|item| rendered(item, render)).collect()
+        }
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), rendered(value, render)))
+            .collect(),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            value.clone()
+        }
     }
 }

@@ -1,42 +1,97 @@
-//! What can be asked of a run, and what that means for one of its tasks.
+//! What can be asked of a run.
 
 use std::sync::Arc;
 
-use super::Run;
-use crate::id::{TaskCode, WorkerRef};
-use crate::task_instance;
-use crate::time::Timestamp;
-use crate::workflow_definition::{Direction, Node};
-use crate::workflow_instance::Submission;
+use crate::id::{InstanceId, TaskCode, WorkerRef};
+use crate::task_instance::{self, Outcome, Output, Wake};
+use crate::workflow_definition::Verdict;
+use crate::workflow_instance::{Restart, Scope, Submission, WorkflowState};
 
 /// What can be asked of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Be this run, and begin.
     Submit(Arc<Submission>),
+    /// Let nothing new start; what runs may end.
+    Pause {
+        /// Who or what wants it, as a sentence.
+        reason: String,
+    },
     /// Let nothing new start, and kill what runs.
     Stop {
         /// Who or what wants it, as a sentence.
         reason: String,
     },
-    /// Stop one task.
-    KillTask {
-        /// Which.
-        task: TaskCode,
+    /// Go on, or begin again.
+    Restart {
+        /// As what.
+        restart: Restart,
+        /// What of it; none: as before.
+        scope: Option<Scope>,
         /// Who or what wants it, as a sentence.
         reason: String,
     },
-    /// This worker has a free slot for the task.
-    RequestDispatch {
-        /// Which task.
+    /// Nobody wants to see it any more.
+    Delete,
+    /// Its timeout may have passed.
+    Wake,
+    /// The runs of the workflow say whether it is this one's turn.
+    Turn {
+        /// Which of its runs asked.
+        run_times: u32,
+        /// What they say.
+        answer: TurnAnswer,
+    },
+    /// An alert has been told, or was given up.
+    SettleAlert {
+        /// Which.
+        number: u32,
+        /// Why it could not be told; empty when it was.
+        reason: String,
+    },
+    /// Something for one of its tasks.
+    Task {
+        /// Which.
         task: TaskCode,
+        /// What.
+        command: TaskCommand,
+    },
+}
+
+/// What the runs of a workflow say about a turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnAnswer {
+    /// Run.
+    Granted,
+    /// Do not run.
+    Refused {
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// They know that the turn is over.
+    Released,
+}
+
+/// What can be asked of a run's task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskCommand {
+    /// Stop it.
+    Kill {
+        /// Who or what wants it, as a sentence.
+        reason: String,
+    },
+    /// Let it count as a success.
+    ForceSuccess {
+        /// Who wants it, as a sentence.
+        reason: String,
+    },
+    /// This worker has a free slot for it.
+    RequestDispatch {
         /// Who has the slot.
         worker: WorkerRef,
     },
     /// A worker says something about an attempt.
     Report {
-        /// Which task.
-        task: TaskCode,
         /// Which attempt of it.
         attempt: u32,
         /// Who says it.
@@ -44,20 +99,81 @@ pub enum Command {
         /// What it says.
         word: Word,
     },
-    /// The worker that held the task is gone for good.
+    /// The worker that held it is gone for good.
     LoseWorker {
-        /// Which task.
-        task: TaskCode,
         /// The worker.
         worker: WorkerRef,
         /// What happened to it, as a sentence.
         reason: String,
     },
-    /// The task's retry interval may have passed.
-    RetryDue {
-        /// Which task.
-        task: TaskCode,
+    /// A time that it waits for may have come.
+    Wake,
+    /// Its task group has a slot for this attempt.
+    GrantSlot {
+        /// Which attempt.
+        attempt: u32,
     },
+    /// Its task group knows that this attempt needs no slot.
+    ReleaseSlot {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// A workflow instance runs on its behalf.
+    StartChild {
+        /// Which attempt.
+        attempt: u32,
+        /// Which of its children, from 0.
+        index: u32,
+        /// The child.
+        instance: InstanceId,
+    },
+    /// A child ended.
+    EndChild(ChildEnd),
+    /// What was found out about what a DEPENDENT task waits for: one verdict per leaf, in order.
+    Check {
+        /// Which attempt.
+        attempt: u32,
+        /// What is known.
+        verdicts: Vec<Verdict>,
+    },
+    /// It need not, or cannot, be run: an earlier success stands for it, or something that it needs is
+    /// missing.
+    Conclude {
+        /// Which attempt.
+        attempt: u32,
+        /// How.
+        outcome: Outcome,
+        /// Why it is not a success; empty on success.
+        reason: String,
+        /// Its outputs.
+        outputs: Vec<Output>,
+    },
+}
+
+/// How a child ended, told to the task on whose behalf it ran.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildEnd {
+    /// Which of the task's children.
+    pub index: u32,
+    /// The child.
+    pub instance: InstanceId,
+    /// How.
+    pub state: WorkflowState,
+    /// What the child's author hands up.
+    pub declared: Vec<Output>,
+    /// What its last tasks handed on besides: the parent's author may want it.
+    pub others: Vec<Output>,
+}
+
+/// What a run that was started on behalf of a task is told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChildOrder {
+    /// Stop.
+    Stop(String),
+    /// Pause.
+    Pause(String),
+    /// Go on.
+    Wake(Wake),
 }
 
 impl Command {
@@ -65,12 +181,34 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Submit(_) => "START",
+            Self::Pause { .. } => "PAUSE",
             Self::Stop { .. } => "STOP",
-            Self::KillTask { .. } => "KILL",
+            Self::Restart { restart, .. } => restart.name(),
+            Self::Delete => "DELETE",
+            Self::Wake => "WAKE",
+            Self::Turn { .. } => "TURN",
+            Self::SettleAlert { .. } => "SETTLE_ALERT",
+            Self::Task { command, .. } => command.name(),
+        }
+    }
+}
+
+impl TaskCommand {
+    /// The name that clients and the log's metadata use.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Kill { .. } => "KILL",
+            Self::ForceSuccess { .. } => "FORCE_SUCCESS",
             Self::RequestDispatch { .. } => "DISPATCH",
             Self::Report { .. } => "REPORT",
             Self::LoseWorker { .. } => "LOSE_WORKER",
-            Self::RetryDue { .. } => "RETRY",
+            Self::Wake => "WAKE",
+            Self::GrantSlot { .. } => "GRANT_SLOT",
+            Self::ReleaseSlot { .. } => "RELEASE_SLOT",
+            Self::StartChild { .. } => "START_CHILD",
+            Self::EndChild(_) => "END_CHILD",
+            Self::Check { .. } => "CHECK",
+            Self::Conclude { .. } => "CONCLUDE",
         }
     }
 }
@@ -85,86 +223,22 @@ pub enum Word {
     /// "The body is about to run."
     Started(task_instance::Started),
     /// "It ended."
-    Finished(task_instance::Report),
+    Finished(End),
 }
 
-impl Run {
-    pub(super) fn task_command(
-        &self,
-        node: Node,
-        command: &Command,
-        now: Timestamp,
-    ) -> task_instance::Command {
-        use task_instance::Command as Task;
-        match command {
-            Command::RequestDispatch { worker, .. } => Task::RequestDispatch {
-                worker: worker.clone(),
-            },
-            Command::KillTask { reason, .. } => Task::Kill {
-                at: now,
-                reason: reason.clone(),
-            },
-            Command::LoseWorker { worker, reason, .. } => Task::Lose {
-                worker: worker.clone(),
-                reason: reason.clone(),
-                replace: self.goes_on(),
-            },
-            Command::Report {
-                attempt,
-                worker,
-                word,
-                ..
-            } => self.report(node, *attempt, worker, word, now),
-            Command::RetryDue { .. } | Command::Submit(_) | Command::Stop { .. } => {
-                Task::Retry { at: now }
-            }
-        }
-    }
-
-    fn report(
-        &self,
-        node: Node,
-        attempt: u32,
-        worker: &WorkerRef,
-        word: &Word,
-        now: Timestamp,
-    ) -> task_instance::Command {
-        use task_instance::Command as Task;
-        let worker = worker.clone();
-        match word {
-            Word::Accepted => Task::Accept { attempt, worker },
-            Word::Refused(reason) => Task::Refuse {
-                attempt,
-                worker,
-                reason: reason.clone(),
-                at: now,
-            },
-            Word::Started(started) => Task::ReportStarted {
-                attempt,
-                worker,
-                started: started.clone(),
-            },
-            Word::Finished(report) => {
-                let spec = self.spec(node);
-                let mut report = report.clone();
-                let declared = |name: &str| {
-                    spec.params
-                        .iter()
-                        .any(|p| p.direct == Direction::Out && p.name == name)
-                };
-                report.outputs.retain(|output| declared(&output.name));
-                let retry = self.goes_on().then_some(task_instance::Retry {
-                    times: spec.policy.retry.times,
-                    interval: spec.policy.retry.interval,
-                    at: now,
-                });
-                Task::ReportFinished {
-                    attempt,
-                    worker,
-                    report,
-                    retry,
-                }
-            }
-        }
-    }
+/// A worker's account of an end, in its own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// How.
+    pub outcome: Outcome,
+    /// When, by the worker's clock.
+    pub ended_at: crate::time::Timestamp,
+    /// The start; none when the body never ran.
+    pub started: Option<task_instance::Started>,
+    /// Absent when there was no process or it did not exit by itself.
+    pub exit_code: Option<i32>,
+    /// Everything that the task offered, by name; only what its author declared is handed on.
+    pub outputs: Vec<(String, String)>,
+    /// Why it is not a success; empty on success.
+    pub reason: String,
 }

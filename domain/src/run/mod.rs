@@ -5,27 +5,28 @@
 //! finished and its workflow does not know. What the run knows of its progress is not stored; it is
 //! folded from the task instances' own events, so the two cannot contradict each other.
 
+mod advance;
 mod assignment;
 mod command;
+mod logic;
 mod nodes;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 pub use assignment::Assignment;
-pub use command::{Command, Word};
-use nodes::Nodes;
+pub use command::{ChildEnd, ChildOrder, Command, End, TaskCommand, TurnAnswer, Word};
+pub use logic::{ChildStart, Wanted};
+use nodes::{Change, Nodes};
 
 use crate::aggregate::{Aggregate, Corrupt, Rejection};
 use crate::fact::Fact;
 use crate::id::{InstanceId, TaskCode, TaskId};
-use crate::task_instance::{self, Obligation, Outcome, TaskInstance};
-use crate::time::Timestamp;
-use crate::workflow_definition::{Flaw, Node, Priority, TaskSpec, Workflow};
-use crate::workflow_instance::{
-    self, Depend, FailureStrategy, Stage, Submission, WorkflowInstance,
-};
+use crate::task_instance::{self, TaskInstance};
+use crate::workflow_definition::{Direction, Node, Priority, TaskSpec, Workflow};
+use crate::workflow_instance::{self, Stage, WorkflowInstance};
 
 /// A run: folded from its facts, and moved on by commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,15 @@ pub struct Step {
     pub fact: Fact,
     /// Counts from 1 within the stream.
     pub sequence: u64,
+}
+
+/// Something that a run owes the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obligation {
+    /// As a whole.
+    Run(workflow_instance::Obligation),
+    /// For one of its tasks.
+    Task(TaskCode, task_instance::Obligation),
 }
 
 impl Run {
@@ -91,9 +101,20 @@ impl Run {
             .map(|node| self.spec(node))
     }
 
+    /// The worker group that a task waits for.
+    pub fn group_of(&self, code: TaskCode) -> Option<&str> {
+        let node = self.definition.graph().node(code)?;
+        Some(self.worker_group(node))
+    }
+
     /// Nothing more will happen unless somebody asks for it.
     pub fn has_ended(&self) -> bool {
-        matches!(self.workflow.stage, Stage::Ended { .. })
+        matches!(self.workflow.stage, Stage::Ended { .. } | Stage::Deleted)
+    }
+
+    /// It has ended and owes the world nothing: nobody need keep it in mind.
+    pub fn is_at_rest(&self) -> bool {
+        self.has_ended() && self.obligations().next().is_none()
     }
 
     /// The run's priority: it goes before the tasks' own.
@@ -105,29 +126,54 @@ impl Run {
     }
 
     /// What the whole run owes the world: asked after a restart or a takeover.
-    pub fn obligations(&self) -> impl Iterator<Item = (TaskCode, Obligation)> {
-        let tasks = self.definition.spec().tasks.iter().zip(self.nodes.tasks());
-        tasks.flat_map(|(spec, task)| task.obligations().map(|owed| (spec.code, owed)))
+    pub fn obligations(&self) -> impl Iterator<Item = Obligation> {
+        let tasks = self.definition.spec().tasks.iter();
+        let owed = tasks.flat_map(|spec| {
+            self.task_obligations(spec.code)
+                .into_iter()
+                .map(|owed| Obligation::Task(spec.code, owed))
+        });
+        self.workflow.obligations().map(Obligation::Run).chain(owed)
     }
 
-    /// What is wrong with a submission for this workflow: start nodes that do not exist, or a `depend`
-    /// that needs some.
-    pub fn submission_flaws(submission: &Submission, workflow: &Workflow) -> Vec<Flaw> {
-        let unknown = submission.start_nodes.iter().enumerate();
-        let mut flaws: Vec<Flaw> = unknown
-            .filter(|(_, code)| workflow.graph().node(**code).is_none())
-            .map(|(index, code)| Flaw {
-                place: format!("start_nodes[{index}]"),
-                problem: format!("the workflow has no task with code {code}"),
+    /// What one of its tasks owes the world.
+    pub fn task_obligations(&self, code: TaskCode) -> Vec<task_instance::Obligation> {
+        let Some(task) = self.task(code) else {
+            return Vec::new();
+        };
+        let begins = matches!(self.workflow.stage, Stage::Running);
+        task.obligations()
+            .filter(|owed| {
+                begins || !matches!(owed, task_instance::Obligation::StartChild { .. })
             })
-            .collect();
-        if submission.start_nodes.is_empty() && submission.depend != Depend::default() {
-            flaws.push(Flaw {
-                place: "depend".to_owned(),
-                problem: "says what runs beside the start nodes, but there are none".to_owned(),
-            });
-        }
-        flaws
+            .collect()
+    }
+
+    /// How it ended, for the task on whose behalf it ran; none when it has not, or ran on its own.
+    pub fn end_for_parent(&self) -> Option<(workflow_instance::Parent, ChildEnd)> {
+        let Stage::Ended { state } = self.workflow.stage else {
+            return None;
+        };
+        let parent = self.workflow.submission.as_ref()?.parent?;
+        let globals = &self.definition.spec().params;
+        let declared = |output: &task_instance::Output| {
+            globals
+                .iter()
+                .any(|param| param.direct == Direction::Out && param.name == output.name)
+        };
+        let (declared, others) = self
+            .nodes
+            .handed_out(&self.definition)
+            .into_iter()
+            .partition(declared);
+        let end = ChildEnd {
+            index: parent.index,
+            instance: self.id,
+            state,
+            declared,
+            others,
+        };
+        Some((parent, end))
     }
 
     /// Folds one fact of this run. `sequence` is its place in its aggregate's stream.
@@ -141,155 +187,43 @@ impl Run {
             Fact::Workflow(id, event) if *id == self.id && sequence == self.sequence + 1 => {
                 self.workflow = std::mem::take(&mut self.workflow).evolve(event)?;
                 self.sequence = sequence;
-                if let workflow_instance::Event::Submitted(submission) = event {
-                    self.nodes.select(self.definition.graph(), submission);
+                if let workflow_instance::Event::Submitted(_)
+                | workflow_instance::Event::Restarted { .. } = event
+                {
+                    self.recompute();
                 }
                 Ok(())
             }
             Fact::Task(id, event) if id.instance == self.id => {
-                match self.definition.graph().node(id.task) {
-                    Some(node) => self
-                        .nodes
-                        .evolve(self.definition.graph(), node, event, sequence),
-                    None => Err(misfit(format!(
+                let Some(node) = self.definition.graph().node(id.task) else {
+                    return Err(misfit(format!(
                         "an event of task {}, which the workflow does not have",
                         id.task
-                    ))),
-                }
-            }
-            Fact::Workflow(..) | Fact::Task(..) | Fact::Definition(..) | Fact::Trigger(..) => {
-                Err(misfit(format!(
-                    "{} number {sequence} of {}",
-                    fact.event_type(),
-                    fact.stream()
-                )))
-            }
-        }
-    }
-
-    /// Decides a command to its end and is then in the state that the returned facts say.
-    ///
-    /// Refused, the run is unchanged. The facts are not durable yet: whoever cannot make them so must
-    /// throw the run away and fold it again.
-    pub fn handle(&mut self, command: &Command, now: Timestamp) -> Result<Vec<Step>, Rejection> {
-        let mut steps = Vec::new();
-        match command {
-            Command::Submit(submission) => {
-                self.decide_workflow(
-                    &workflow_instance::Command::Submit(submission.clone()),
-                    &mut steps,
-                )?;
-            }
-            Command::Stop { reason } => {
-                self.decide_workflow(
-                    &workflow_instance::Command::Stop {
-                        reason: reason.clone(),
-                    },
-                    &mut steps,
-                )?;
-            }
-            Command::KillTask { task, .. }
-            | Command::RequestDispatch { task, .. }
-            | Command::Report { task, .. }
-            | Command::LoseWorker { task, .. }
-            | Command::RetryDue { task } => {
-                let node = self
-                    .definition
-                    .graph()
-                    .node(*task)
-                    .ok_or_else(|| self.no_such_task(*task))?;
-                let command = self.task_command(node, command, now);
-                self.decide_task(node, &command, &mut steps)?;
-            }
-        }
-        self.advance(now, &mut steps)?;
-        Ok(steps)
-    }
-
-    /// Takes the steps that the state calls for and that nobody has taken: none, unless the log ends in
-    /// the middle of a decision, which an atomic append rules out.
-    pub fn settle(&mut self, now: Timestamp) -> Result<Vec<Step>, Rejection> {
-        let mut steps = Vec::new();
-        self.advance(now, &mut steps)?;
-        Ok(steps)
-    }
-
-    /// Moves the run on as far as its state allows: begins it, submits what is ready, kills what must not
-    /// go on, ends it. A function of the state alone, so that asking again after a restart is harmless.
-    fn advance(&mut self, now: Timestamp, steps: &mut Vec<Step>) -> Result<(), Rejection> {
-        match self.workflow.stage.clone() {
-            Stage::Absent | Stage::Ended { .. } => return Ok(()),
-            Stage::Submitted => self.decide_workflow(&workflow_instance::Command::Start, steps)?,
-            Stage::Running => {}
-            Stage::Stopping { reason } => self.kill_all(&reason, now, steps)?,
-        }
-        if matches!(self.workflow.stage, Stage::Running) {
-            if self.must_fail() {
-                self.kill_all(
-                    "another task failed, and the failure strategy is END",
-                    now,
-                    steps,
-                )?;
-            } else {
-                self.submit_ready(now, steps)?;
-            }
-        }
-        if self.nodes.is_still() {
-            let tally = self.nodes.tally(|node| &self.spec(node).name);
-            self.decide_workflow(&workflow_instance::Command::Conclude(tally), steps)?;
-        }
-        Ok(())
-    }
-
-    fn submit_ready(&mut self, now: Timestamp, steps: &mut Vec<Step>) -> Result<(), Rejection> {
-        let dry_run = self
-            .workflow
-            .submission
-            .as_ref()
-            .is_some_and(|submission| submission.dry_run);
-        while let Some(node) = self.nodes.next_ready() {
-            self.decide_task(node, &task_instance::Command::Submit, steps)?;
-            if dry_run {
-                let done = task_instance::Command::Conclude {
-                    outcome: Outcome::Success,
-                    at: now,
-                    reason: String::new(),
+                    )));
                 };
-                self.decide_task(node, &done, steps)?;
+                let change = self.nodes.evolve(&self.definition, node, event, sequence)?;
+                // What is taken back after the end counts from the restart that follows.
+                if change == Change::Backward && !self.has_ended() {
+                    self.recompute();
+                }
+                Ok(())
             }
+            Fact::Workflow(..)
+            | Fact::Task(..)
+            | Fact::Definition(..)
+            | Fact::Trigger(..)
+            | Fact::TaskGroup(..)
+            | Fact::SerialQueue(..)
+            | Fact::Environment(..) => Err(misfit(format!(
+                "{} number {sequence} of {}",
+                fact.event_type(),
+                fact.stream()
+            ))),
         }
-        Ok(())
     }
 
-    fn kill_all(
-        &mut self,
-        reason: &str,
-        now: Timestamp,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), Rejection> {
-        for node in self.nodes.not_dying() {
-            let kill = task_instance::Command::Kill {
-                at: now,
-                reason: reason.to_owned(),
-            };
-            self.decide_task(node, &kill, steps)?;
-        }
-        Ok(())
-    }
-
-    /// A task failed for good, and that ends the whole run.
-    fn must_fail(&self) -> bool {
-        let strategy = self
-            .workflow
-            .submission
-            .as_ref()
-            .map(|submission| submission.failure);
-        strategy == Some(FailureStrategy::End) && self.nodes.any_failed()
-    }
-
-    /// The run as a whole still wants its tasks to succeed.
-    fn goes_on(&self) -> bool {
-        matches!(self.workflow.stage, Stage::Running) && !self.must_fail()
+    fn recompute(&mut self) {
+        self.nodes.recompute(&self.definition, &self.workflow.scope);
     }
 
     fn decide_workflow(
@@ -305,15 +239,17 @@ impl Run {
                 ..rejection
             })?;
         for event in events {
-            self.record(
-                Step {
-                    fact: Fact::Workflow(self.id, event),
-                    sequence: self.sequence + 1,
-                },
-                steps,
-            );
+            self.record_workflow(event, steps);
         }
         Ok(())
+    }
+
+    fn record_workflow(&mut self, event: workflow_instance::Event, steps: &mut Vec<Step>) {
+        let step = Step {
+            fact: Fact::Workflow(self.id, event),
+            sequence: self.sequence + 1,
+        };
+        self.record(step, steps);
     }
 
     fn decide_task(
@@ -358,6 +294,14 @@ impl Run {
 
     fn spec(&self, node: Node) -> &TaskSpec {
         &self.definition.spec().tasks[node as usize]
+    }
+
+    fn code_of(&self, name: &str) -> Option<TaskCode> {
+        let tasks = &self.definition.spec().tasks;
+        tasks
+            .iter()
+            .find(|task| task.name == name)
+            .map(|task| task.code)
     }
 
     fn task_id(&self, node: Node) -> TaskId {

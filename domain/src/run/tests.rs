@@ -8,11 +8,15 @@ mod shapes;
 mod stopping;
 
 use super::*;
-use crate::id::{AttemptId, WorkerRef};
-use crate::task_instance::{Event as TaskEvent, Report, Started, TaskState};
+use crate::id::AttemptId;
+use crate::task_instance::{Event as TaskEvent, Outcome, Started, TaskState};
 use crate::testing::{at, submission, task, worker, workflow};
-use crate::workflow_definition::{Direction, TaskKind};
-use crate::workflow_instance::WorkflowState;
+use crate::time::Timestamp;
+use crate::workflow_definition::TaskKind;
+use crate::workflow_instance::{Depend, FailureStrategy, Restart, Scope, Submission, WorkflowState};
+
+/// What a task owes.
+type Owed = task_instance::Obligation;
 
 /// A run and everything that was ever decided about it.
 struct World {
@@ -63,9 +67,19 @@ impl World {
     fn tell(&self, fact: &Fact) -> String {
         let who = match fact {
             Fact::Task(id, _) => self.run.task_spec(id.task).unwrap().name.clone(),
-            Fact::Workflow(..) | Fact::Definition(..) | Fact::Trigger(..) => "run".to_owned(),
+            Fact::Workflow(..) => "run".to_owned(),
+            Fact::Definition(..)
+            | Fact::Trigger(..)
+            | Fact::TaskGroup(..)
+            | Fact::SerialQueue(..)
+            | Fact::Environment(..) => unreachable!("not of a run: {fact:?}"),
         };
         format!("{who} {}", fact.event_type())
+    }
+
+    /// Asks something of a task.
+    fn ask_task(&mut self, task: &str, command: TaskCommand) -> Vec<String> {
+        self.ask(&of_task(task, command))
     }
 
     fn dispatch(&mut self, task: &str) -> Vec<String> {
@@ -73,22 +87,21 @@ impl World {
     }
 
     fn dispatch_to(&mut self, task: &str, id: &str) -> Vec<String> {
-        self.ask(&Command::RequestDispatch {
-            task: TaskCode::of_name(task),
-            worker: worker(id),
-        })
+        self.ask_task(task, TaskCommand::RequestDispatch { worker: worker(id) })
     }
 
     fn say(&mut self, task: &str, word: Word) -> Vec<String> {
         let code = TaskCode::of_name(task);
         let attempt = self.run.task(code).unwrap().attempt;
         let holder = self.run.task(code).unwrap().holder(attempt).cloned();
-        self.ask(&Command::Report {
-            task: code,
-            attempt,
-            worker: holder.unwrap_or_else(|| worker("w")),
-            word,
-        })
+        self.ask_task(
+            task,
+            TaskCommand::Report {
+                attempt,
+                worker: holder.unwrap_or_else(|| worker("w")),
+                word,
+            },
+        )
     }
 
     fn run_on_worker(&mut self, task: &str) {
@@ -120,40 +133,90 @@ impl World {
     }
 
     fn kill(&mut self, task: &str) -> Vec<String> {
-        self.ask(&Command::KillTask {
-            task: TaskCode::of_name(task),
+        self.ask_task(
+            task,
+            TaskCommand::Kill {
+                reason: "alice asked".to_owned(),
+            },
+        )
+    }
+
+    fn lose(&mut self, task: &str, id: &str) -> Vec<String> {
+        self.ask_task(
+            task,
+            TaskCommand::LoseWorker {
+                worker: worker(id),
+                reason: "its lease ran out".to_owned(),
+            },
+        )
+    }
+
+    /// A time that the task waits for may have come.
+    fn wake(&mut self, task: &str, seconds: i64) -> Vec<String> {
+        self.now = at(seconds);
+        self.ask_task(task, TaskCommand::Wake)
+    }
+
+    fn force(&mut self, task: &str) -> Vec<String> {
+        self.ask_task(
+            task,
+            TaskCommand::ForceSuccess {
+                reason: "alice asked".to_owned(),
+            },
+        )
+    }
+
+    fn pause(&mut self) -> Vec<String> {
+        self.ask(&Command::Pause {
             reason: "alice asked".to_owned(),
         })
     }
 
-    fn lose(&mut self, task: &str, id: &str) -> Vec<String> {
-        self.ask(&Command::LoseWorker {
-            task: TaskCode::of_name(task),
-            worker: worker(id),
-            reason: "its lease ran out".to_owned(),
+    fn restart(&mut self, restart: Restart) -> Vec<String> {
+        self.ask(&Command::Restart {
+            restart,
+            scope: None,
+            reason: "alice asked".to_owned(),
         })
     }
 
-    fn retry(&mut self, task: &str, seconds: i64) -> Vec<String> {
-        self.now = at(seconds);
-        self.ask(&Command::RetryDue {
-            task: TaskCode::of_name(task),
+    fn resume(&mut self) -> Vec<String> {
+        self.restart(Restart::RecoverSuspendedProcess)
+    }
+
+    fn rerun(&mut self) -> Vec<String> {
+        self.restart(Restart::RepeatRunning)
+    }
+
+    fn recover(&mut self) -> Vec<String> {
+        self.restart(Restart::StartFailureTaskProcess)
+    }
+
+    fn execute(&mut self, start_nodes: &[&str], depend: Depend) -> Vec<String> {
+        self.ask(&Command::Restart {
+            restart: Restart::ExecuteTask,
+            scope: Some(scope(start_nodes, depend)),
+            reason: "alice asked".to_owned(),
         })
     }
 
     /// The tasks that seek a worker, in the author's order.
     fn find_worker(&self) -> Vec<String> {
-        self.owed(|owed| matches!(owed, Obligation::FindWorker { .. }))
+        self.owed(|owed| matches!(owed, Owed::FindWorker { .. }))
     }
 
     /// The tasks that are to be killed, in the author's order.
     fn to_kill(&self) -> Vec<String> {
-        self.owed(|owed| matches!(owed, Obligation::Kill { .. }))
+        self.owed(|owed| matches!(owed, Owed::Kill { .. }))
     }
 
-    fn owed(&self, wanted: impl Fn(&Obligation) -> bool) -> Vec<String> {
-        let owed = self.run.obligations().filter(|(_, owed)| wanted(owed));
-        owed.map(|(code, _)| self.run.task_spec(code).unwrap().name.clone())
+    /// The tasks that owe something like this, in the author's order.
+    fn owed(&self, wanted: impl Fn(&Owed) -> bool) -> Vec<String> {
+        let owed = self.run.obligations().filter_map(|owed| match owed {
+            Obligation::Task(code, owed) if wanted(&owed) => Some(code),
+            Obligation::Task(..) | Obligation::Run(_) => None,
+        });
+        owed.map(|code| self.run.task_spec(code).unwrap().name.clone())
             .collect()
     }
 
@@ -200,15 +263,28 @@ impl World {
         assert_eq!(self.reread(), self.run);
     }
 
+    /// Why the run ended as it did, each time that it was run.
+    fn reasons(&self) -> Vec<String> {
+        let ends = self.log.iter().filter_map(|step| {
+            if let Fact::Workflow(_, workflow_instance::Event::Finished { reason, .. }) = &step.fact
+            {
+                Some(reason.clone())
+            } else {
+                None
+            }
+        });
+        ends.collect()
+    }
+
     /// Why the run ended as it did.
     fn reason(&self) -> String {
-        let ends = self.log.iter().filter_map(|step| match &step.fact {
-            Fact::Workflow(_, workflow_instance::Event::Finished { reason, .. }) => Some(reason),
-            Fact::Workflow(..) | Fact::Task(..) | Fact::Definition(..) | Fact::Trigger(..) => None,
-        });
-        let ends: Vec<&String> = ends.collect();
-        assert_eq!(ends.len(), 1, "a run ends once");
-        ends[0].clone()
+        let reasons = self.reasons();
+        assert_eq!(
+            reasons.len(),
+            self.run.workflow().run_times as usize,
+            "a run ends once each time"
+        );
+        reasons.last().unwrap().clone()
     }
 }
 
@@ -220,8 +296,8 @@ fn start() -> Started {
     }
 }
 
-fn report(outcome: Outcome) -> Report {
-    Report {
+fn report(outcome: Outcome) -> End {
+    End {
         outcome,
         ended_at: at(2),
         started: Some(start()),
@@ -232,6 +308,20 @@ fn report(outcome: Outcome) -> Report {
             Outcome::Failure => "exit code 1".to_owned(),
             Outcome::Kill => "killed".to_owned(),
         },
+    }
+}
+
+fn of_task(task: &str, command: TaskCommand) -> Command {
+    Command::Task {
+        task: TaskCode::of_name(task),
+        command,
+    }
+}
+
+fn scope(start_nodes: &[&str], depend: Depend) -> Scope {
+    Scope {
+        start_nodes: start_nodes.iter().map(|n| TaskCode::of_name(n)).collect(),
+        depend,
     }
 }
 

@@ -2,16 +2,30 @@
 
 use std::time::Duration;
 
-use super::event::{Outcome, Output, Started};
-use crate::id::WorkerRef;
+use super::event::{Outcome, Output, Started, Wake, Work};
+use crate::id::{InstanceId, TaskCode, WorkerRef};
 use crate::time::Timestamp;
+use crate::workflow_definition::{TaskGroupRef, Timeout};
+use crate::workflow_instance::WorkflowState;
 
 /// What can be asked of a task instance. Reports of workers are commands too: they ask for a fact to be
 /// recorded, and may come twice, late, or after the end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Make the first attempt.
-    Submit,
+    /// Make the first attempt, or the first one after the node was invalidated.
+    Submit(Terms),
+    /// Its task group has a slot for this attempt.
+    GrantSlot {
+        /// Which attempt.
+        attempt: u32,
+        /// Its policies.
+        terms: Terms,
+    },
+    /// Its task group knows that this attempt needs no slot.
+    ReleaseSlot {
+        /// Which attempt.
+        attempt: u32,
+    },
     /// This worker has a free slot: record that it will be asked.
     RequestDispatch {
         /// Who.
@@ -43,6 +57,8 @@ pub enum Command {
         worker: WorkerRef,
         /// Its account.
         started: Started,
+        /// Its policies.
+        terms: Terms,
     },
     /// The worker says how the attempt ended.
     ReportFinished {
@@ -52,18 +68,42 @@ pub enum Command {
         worker: WorkerRef,
         /// Its account.
         report: Report,
-        /// When the next attempt would be due if this one failed and the budget allows one.
-        retry: Option<Retry>,
+        /// Its policies.
+        terms: Terms,
     },
-    /// End it without a worker: a dry run, or a task that cannot be run at all.
-    Conclude {
-        /// How.
-        outcome: Outcome,
-        /// When.
+    /// The engine carries it out itself.
+    Engage {
+        /// Now.
         at: Timestamp,
-        /// Why it is not a success; empty on success.
-        reason: String,
+        /// What is to be done.
+        work: Work,
+        /// Its policies.
+        terms: Terms,
     },
+    /// A workflow instance runs on its behalf.
+    StartChild {
+        /// Which attempt.
+        attempt: u32,
+        /// Which of its children, from 0.
+        index: u32,
+        /// The child.
+        instance: InstanceId,
+        /// How a child that had ended before is woken; none for a new one.
+        wake: Option<Wake>,
+    },
+    /// A child ended.
+    EndChild {
+        /// Which of its children.
+        index: u32,
+        /// The child.
+        instance: InstanceId,
+        /// How.
+        state: WorkflowState,
+        /// What it hands up.
+        outputs: Vec<Output>,
+    },
+    /// End it without a worker: a dry run, a decision of the engine, or a task that cannot be run at all.
+    Conclude(Conclusion),
     /// The worker is gone for good.
     Lose {
         /// Which one.
@@ -72,12 +112,11 @@ pub enum Command {
         reason: String,
         /// Whether the run still wants the task: then another attempt follows at once.
         replace: bool,
+        /// Its policies.
+        terms: Terms,
     },
-    /// The retry interval has passed.
-    Retry {
-        /// Now.
-        at: Timestamp,
-    },
+    /// A time that it waits for may have come.
+    Wake(Terms),
     /// Stop it, wherever it is.
     Kill {
         /// Now.
@@ -85,6 +124,55 @@ pub enum Command {
         /// Who or what wants it, as a sentence.
         reason: String,
     },
+    /// Do not run it for now, if nobody runs it yet.
+    Pause {
+        /// Who or what wants it, as a sentence.
+        reason: String,
+    },
+    /// Go on with what was paused.
+    Resume(Terms),
+    /// Let it count as a success.
+    ForceSuccess {
+        /// Who, as a sentence.
+        reason: String,
+        /// What it was handed.
+        var_pool: Vec<Output>,
+    },
+    /// Forget what its attempts brought: the node is to be run again.
+    Invalidate {
+        /// Who or what wants it, as a sentence.
+        reason: String,
+        /// Its children too.
+        afresh: bool,
+    },
+}
+
+/// The author's policies for a task, as they apply now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Now.
+    pub at: Timestamp,
+    /// How long the first attempt waits.
+    pub delay: Duration,
+    /// The pool in which it needs a slot.
+    pub task_group: Option<TaskGroupRef>,
+    /// How long it looks for a worker.
+    pub dispatch_timeout: Option<Duration>,
+    /// How long it may run.
+    pub timeout: Option<Timeout>,
+    /// Whether a failure may be followed by another attempt; none when the run does not want one.
+    pub retry: Option<Retry>,
+    /// The workers it waits for, for the sentence that says that there were none.
+    pub worker_group: String,
+}
+
+/// The retry policy as it applies now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retry {
+    /// How many attempts after the first one are allowed.
+    pub times: u32,
+    /// How long to wait before the next one.
+    pub interval: Duration,
 }
 
 /// A worker's account of an end.
@@ -98,37 +186,56 @@ pub struct Report {
     pub started: Option<Started>,
     /// Absent when there was no process or it did not exit by itself.
     pub exit_code: Option<i32>,
-    /// Values of declared OUT parameters.
-    pub outputs: Vec<Output>,
+    /// What the attempt hands on.
+    pub var_pool: Vec<Output>,
     /// Why it is not a success; empty on success.
     pub reason: String,
+    /// What a cached success is found by.
+    pub cache_key: Option<String>,
 }
 
-/// The retry policy as it applies to one report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// How many attempts after the first one are allowed.
-    pub times: u32,
-    /// How long to wait before the next one.
-    pub interval: Duration,
-    /// Now: the interval counts from here.
+/// An end that no worker reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conclusion {
+    /// How.
+    pub outcome: Outcome,
+    /// When.
     pub at: Timestamp,
+    /// Why it is not a success; empty on success.
+    pub reason: String,
+    /// It was carried out, by the engine; otherwise it never began.
+    pub ran: bool,
+    /// What it hands on.
+    pub var_pool: Vec<Output>,
+    /// The successors that it chose, if it chooses.
+    pub branches: Option<Vec<TaskCode>>,
+    /// Whether it may be followed by another attempt.
+    pub retry: Option<Retry>,
 }
 
 impl Command {
     /// The name that clients and the log's metadata use.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Submit => "SUBMIT",
+            Self::Submit(_) => "SUBMIT",
+            Self::GrantSlot { .. } => "GRANT_SLOT",
+            Self::ReleaseSlot { .. } => "RELEASE_SLOT",
             Self::RequestDispatch { .. } => "DISPATCH",
             Self::Accept { .. } => "ACCEPT",
             Self::Refuse { .. } => "REFUSE",
             Self::ReportStarted { .. } => "REPORT_STARTED",
             Self::ReportFinished { .. } => "REPORT_FINISHED",
-            Self::Conclude { .. } => "CONCLUDE",
+            Self::Engage { .. } => "ENGAGE",
+            Self::StartChild { .. } => "START_CHILD",
+            Self::EndChild { .. } => "END_CHILD",
+            Self::Conclude(_) => "CONCLUDE",
             Self::Lose { .. } => "LOSE",
-            Self::Retry { .. } => "RETRY",
+            Self::Wake(_) => "WAKE",
             Self::Kill { .. } => "KILL",
+            Self::Pause { .. } => "PAUSE",
+            Self::Resume(_) => "RESUME",
+            Self::ForceSuccess { .. } => "FORCE_SUCCESS",
+            Self::Invalidate { .. } => "INVALIDATE",
         }
     }
 }

@@ -10,13 +10,15 @@ mod command;
 mod decide;
 mod event;
 mod evolve;
+mod obligation;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, Report, Retry};
-pub use event::{Event, Outcome, Output, Started};
-pub use state::{Obligation, Phase, Stage, TaskInstance, TaskState};
+pub use command::{Command, Conclusion, Report, Retry, Terms};
+pub use event::{Event, Outcome, Output, Started, Wake, Work};
+pub use obligation::Obligation;
+pub use state::{Child, Phase, Stage, TaskInstance, TaskState};
 
 use crate::aggregate::{Aggregate, AggregateType, Corrupt, Rejection};
 
@@ -35,6 +37,6 @@ impl Aggregate for TaskInstance {
     }
 
     fn obligations(&self) -> impl Iterator<Item = Obligation> {
-        self.owes()
+        self.owes().into_iter()
     }
 }

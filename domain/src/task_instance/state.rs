@@ -1,14 +1,16 @@
-//! What a task instance remembers, what clients call it, and what it owes.
+//! What a task instance remembers, and what clients call it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Output;
-use crate::id::WorkerRef;
+use super::event::{Output, Wake, Work};
+use crate::id::{InstanceId, WorkerRef};
 use crate::time::Timestamp;
+use crate::workflow_definition::TaskGroupRef;
+use crate::workflow_instance::WorkflowState;
 
 /// One node of one run: the newest attempt in full, of the earlier ones only what still matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,20 +21,53 @@ pub struct TaskInstance {
     pub retry_times: u32,
     /// How often a worker refused the newest attempt.
     pub refusals: u32,
+    /// When the newest attempt gives up looking for a worker.
+    pub dispatch_by: Option<Timestamp>,
     /// Where the newest attempt is.
     pub stage: Stage,
     /// Attempts that were given up and whose end no worker has reported. A report on one of these is
     /// worth a note, the second one is not.
     pub unreported: BTreeSet<u32>,
+    /// The task group in which the newest attempt waits for a slot or has one.
+    pub claim: Option<Arc<str>>,
+    /// Attempts that need no slot any more, and the group that does not know it yet.
+    pub releasing: BTreeMap<u32, Arc<str>>,
+    /// The workflow instances that run, or ran, on its behalf.
+    pub children: BTreeMap<u32, Child>,
+}
+
+/// A workflow instance that runs on behalf of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Which.
+    pub instance: InstanceId,
+    /// How it ended; none while it runs.
+    pub state: Option<WorkflowState>,
+    /// How it is to be woken; none when it is new.
+    pub wake: Option<Wake>,
+    /// What it handed up.
+    pub outputs: Arc<[Output]>,
 }
 
 /// Where the newest attempt is. Each variant owns what only it can know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
-    /// Nothing has been submitted.
+    /// Nothing has been submitted, or nothing since the node was invalidated.
     #[default]
     Absent,
-    /// It waits for a worker.
+    /// It waits for its delay to pass.
+    Delayed {
+        /// Until when.
+        until: Timestamp,
+        /// The pool in which it needs a slot after that.
+        task_group: Option<TaskGroupRef>,
+    },
+    /// It waits for a slot of its task group.
+    WaitingSlot {
+        /// Which, and how urgently.
+        task_group: TaskGroupRef,
+    },
+    /// It waits for a worker, or for the engine if no worker runs its type.
     Submitted,
     /// A worker was asked to run it, or has it.
     OnWorker {
@@ -42,23 +77,55 @@ pub enum Stage {
         phase: Phase,
         /// Why it shall be killed, once that was asked for.
         kill: Option<String>,
+        /// When it will have run for too long, and nobody has said so yet.
+        timeout_at: Option<Timestamp>,
+    },
+    /// The engine carries it out.
+    OnEngine {
+        /// What is to be done.
+        work: Work,
+        /// Since when.
+        since: Timestamp,
+        /// Why it shall be killed, once that was asked for.
+        kill: Option<String>,
+        /// When it will have taken too long, and nobody has said so yet.
+        timeout_at: Option<Timestamp>,
     },
     /// It failed, and the next attempt is due at this time.
     Retrying {
         /// When.
         due: Timestamp,
+        /// Why it failed.
+        reason: Arc<str>,
     },
-    /// It ended well. The outputs are what successors get.
+    /// It is not run for now, because its run was pausing.
+    Paused,
+    /// It ended well, or somebody lets it count as if it had.
     Succeeded {
-        /// Values of the declared OUT parameters, in order.
-        outputs: Arc<[Output]>,
+        /// What it hands to its successors.
+        var_pool: Arc<[Output]>,
+        /// The successors that it chose, if it chooses.
+        branches: Option<Arc<[crate::id::TaskCode]>>,
+        /// Somebody lets it count.
+        forced: bool,
     },
     /// It failed, and no retry follows.
-    Failed,
+    Failed {
+        /// Why.
+        reason: Arc<str>,
+    },
     /// It was stopped on request.
-    Killed,
+    Killed {
+        /// Why.
+        reason: Arc<str>,
+    },
     /// Its worker was lost, and no attempt follows because the run is stopping.
-    Lost,
+    Lost {
+        /// What happened to the worker.
+        reason: Arc<str>,
+    },
+    /// Its worker was lost, and the next attempt is submitted in the same breath.
+    Replacing,
 }
 
 /// How far an attempt got on its worker.
@@ -72,17 +139,54 @@ pub enum Phase {
     Running,
 }
 
+impl Stage {
+    /// The attempt waits for a slot or uses it.
+    pub(super) fn claims_slot(&self) -> bool {
+        match self {
+            Self::WaitingSlot { .. } | Self::Submitted | Self::OnWorker { .. } => true,
+            Self::Absent
+            | Self::Delayed { .. }
+            | Self::OnEngine { .. }
+            | Self::Retrying { .. }
+            | Self::Paused
+            | Self::Succeeded { .. }
+            | Self::Failed { .. }
+            | Self::Killed { .. }
+            | Self::Lost { .. }
+            | Self::Replacing => false,
+        }
+    }
+
+    /// What a person may ask of a task that is here.
+    pub(super) fn allows(&self) -> &'static [&'static str] {
+        match self {
+            Self::Delayed { .. }
+            | Self::WaitingSlot { .. }
+            | Self::Submitted
+            | Self::OnWorker { .. }
+            | Self::OnEngine { .. } => &["KILL"],
+            Self::Retrying { .. } => &["KILL", "FORCE_SUCCESS"],
+            Self::Failed { .. } | Self::Killed { .. } | Self::Lost { .. } => &["FORCE_SUCCESS"],
+            Self::Absent | Self::Paused | Self::Succeeded { .. } | Self::Replacing => &[],
+        }
+    }
+}
+
 /// The state of an attempt as clients see it, with `DolphinScheduler`'s names and codes
 /// (`TaskExecutionStatus`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TaskState {
-    /// It waits for a worker, or for its answer.
+    /// It waits for a slot, for a worker, or for the worker's answer.
     SubmittedSuccess,
+    /// It waits for its delay to pass.
+    DelayExecution,
     /// A worker has it.
     Dispatch,
     /// The body runs.
     RunningExecution,
+    /// It is not run for now.
+    Pause,
     /// It ended well.
     Success,
     /// It failed.
@@ -91,30 +195,38 @@ pub enum TaskState {
     Kill,
     /// Its worker was lost.
     NeedFaultTolerance,
+    /// It did not end well, and somebody lets it count as if it had.
+    ForcedSuccess,
 }
 
 impl TaskState {
     /// Every state.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::SubmittedSuccess,
+        Self::DelayExecution,
         Self::Dispatch,
         Self::RunningExecution,
+        Self::Pause,
         Self::Success,
         Self::Failure,
         Self::Kill,
         Self::NeedFaultTolerance,
+        Self::ForcedSuccess,
     ];
 
     /// `DolphinScheduler`'s name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SubmittedSuccess => "SUBMITTED_SUCCESS",
+            Self::DelayExecution => "DELAY_EXECUTION",
             Self::Dispatch => "DISPATCH",
             Self::RunningExecution => "RUNNING_EXECUTION",
+            Self::Pause => "PAUSE",
             Self::Success => "SUCCESS",
             Self::Failure => "FAILURE",
             Self::Kill => "KILL",
             Self::NeedFaultTolerance => "NEED_FAULT_TOLERANCE",
+            Self::ForcedSuccess => "FORCED_SUCCESS",
         }
     }
 
@@ -122,12 +234,15 @@ impl TaskState {
     pub const fn code(self) -> u8 {
         match self {
             Self::SubmittedSuccess => 0,
-            Self::Dispatch => 17,
             Self::RunningExecution => 1,
-            Self::Success => 7,
+            Self::Pause => 3,
             Self::Failure => 6,
-            Self::Kill => 9,
+            Self::Success => 7,
             Self::NeedFaultTolerance => 8,
+            Self::Kill => 9,
+            Self::DelayExecution => 12,
+            Self::ForcedSuccess => 13,
+            Self::Dispatch => 17,
         }
     }
 
@@ -136,11 +251,33 @@ impl TaskState {
         Self::ALL.into_iter().find(|state| state.code() == code)
     }
 
-    /// Nothing more will happen to the attempt.
+    /// Nothing more will happen to the attempt unless somebody asks for it.
     pub const fn is_finished(self) -> bool {
         match self {
-            Self::Success | Self::Failure | Self::Kill | Self::NeedFaultTolerance => true,
-            Self::SubmittedSuccess | Self::Dispatch | Self::RunningExecution => false,
+            Self::Pause
+            | Self::Success
+            | Self::Failure
+            | Self::Kill
+            | Self::NeedFaultTolerance
+            | Self::ForcedSuccess => true,
+            Self::SubmittedSuccess
+            | Self::DelayExecution
+            | Self::Dispatch
+            | Self::RunningExecution => false,
+        }
+    }
+
+    /// It ended, and not as it should.
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Failure | Self::Kill | Self::NeedFaultTolerance => true,
+            Self::SubmittedSuccess
+            | Self::DelayExecution
+            | Self::Dispatch
+            | Self::RunningExecution
+            | Self::Pause
+            | Self::Success
+            | Self::ForcedSuccess => false,
         }
     }
 }
@@ -151,51 +288,15 @@ impl fmt::Display for TaskState {
     }
 }
 
-/// What a task instance owes the world. Meeting one again is harmless: a worker runs an attempt once,
-/// a timer that rings twice finds the retry submitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obligation {
-    /// Find a worker for this attempt.
-    FindWorker {
-        /// Which attempt.
-        attempt: u32,
-        /// How often a worker refused it.
-        refusals: u32,
-    },
-    /// Ask this worker to run this attempt, until it answers.
-    Send {
-        /// Which attempt.
-        attempt: u32,
-        /// Who.
-        worker: WorkerRef,
-    },
-    /// Watch this worker: when it is gone, so is the attempt.
-    Watch {
-        /// Which attempt.
-        attempt: u32,
-        /// Who.
-        worker: WorkerRef,
-    },
-    /// Tell this worker to kill this attempt, until it reports the end.
-    Kill {
-        /// Which attempt.
-        attempt: u32,
-        /// Who.
-        worker: WorkerRef,
-    },
-    /// Submit the next attempt at this time.
-    Retry {
-        /// When.
-        due: Timestamp,
-    },
-}
-
 impl TaskInstance {
-    /// The state of the newest attempt as clients see it; none before the first.
+    /// The state of the newest attempt as clients see it; none before the first, and none for a node that
+    /// is to be run again.
     pub fn state(&self) -> Option<TaskState> {
         Some(match &self.stage {
             Stage::Absent => return None,
-            Stage::Submitted
+            Stage::Delayed { .. } => TaskState::DelayExecution,
+            Stage::WaitingSlot { .. }
+            | Stage::Submitted
             | Stage::OnWorker {
                 phase: Phase::Requested,
                 ..
@@ -207,24 +308,15 @@ impl TaskInstance {
             Stage::OnWorker {
                 phase: Phase::Running,
                 ..
-            } => TaskState::RunningExecution,
-            Stage::Retrying { .. } | Stage::Failed => TaskState::Failure,
-            Stage::Succeeded { .. } => TaskState::Success,
-            Stage::Killed => TaskState::Kill,
-            Stage::Lost => TaskState::NeedFaultTolerance,
+            }
+            | Stage::OnEngine { .. } => TaskState::RunningExecution,
+            Stage::Retrying { .. } | Stage::Failed { .. } => TaskState::Failure,
+            Stage::Paused => TaskState::Pause,
+            Stage::Succeeded { forced: false, .. } => TaskState::Success,
+            Stage::Succeeded { forced: true, .. } => TaskState::ForcedSuccess,
+            Stage::Killed { .. } => TaskState::Kill,
+            Stage::Lost { .. } | Stage::Replacing => TaskState::NeedFaultTolerance,
         })
-    }
-
-    /// Something is still to happen: an attempt is open, or another one is due.
-    pub fn is_active(&self) -> bool {
-        match self.stage {
-            Stage::Submitted | Stage::OnWorker { .. } | Stage::Retrying { .. } => true,
-            Stage::Absent
-            | Stage::Succeeded { .. }
-            | Stage::Failed
-            | Stage::Killed
-            | Stage::Lost => false,
-        }
     }
 
     /// The worker that may be running this attempt, if the attempt is the valid one.
@@ -233,52 +325,24 @@ impl TaskInstance {
             Stage::OnWorker { worker, .. } if self.attempt == attempt => Some(worker),
             Stage::OnWorker { .. }
             | Stage::Absent
+            | Stage::Delayed { .. }
+            | Stage::WaitingSlot { .. }
             | Stage::Submitted
+            | Stage::OnEngine { .. }
             | Stage::Retrying { .. }
+            | Stage::Paused
             | Stage::Succeeded { .. }
-            | Stage::Failed
-            | Stage::Killed
-            | Stage::Lost => None,
+            | Stage::Failed { .. }
+            | Stage::Killed { .. }
+            | Stage::Lost { .. }
+            | Stage::Replacing => None,
         }
     }
 
-    pub(super) fn owes(&self) -> impl Iterator<Item = Obligation> + use<> {
-        let attempt = self.attempt;
-        let owed: [Option<Obligation>; 3] = match &self.stage {
-            Stage::Submitted => [
-                Some(Obligation::FindWorker {
-                    attempt,
-                    refusals: self.refusals,
-                }),
-                None,
-                None,
-            ],
-            Stage::OnWorker {
-                worker,
-                phase,
-                kill,
-            } => [
-                Some(Obligation::Watch {
-                    attempt,
-                    worker: worker.clone(),
-                }),
-                // The kill goes first: a worker that knows it refuses the attempt instead of starting it.
-                kill.is_some().then(|| Obligation::Kill {
-                    attempt,
-                    worker: worker.clone(),
-                }),
-                matches!(phase, Phase::Requested).then(|| Obligation::Send {
-                    attempt,
-                    worker: worker.clone(),
-                }),
-            ],
-            Stage::Retrying { due } => [Some(Obligation::Retry { due: *due }), None, None],
-            Stage::Absent
-            | Stage::Succeeded { .. }
-            | Stage::Failed
-            | Stage::Killed
-            | Stage::Lost => [None, None, None],
-        };
-        owed.into_iter().flatten()
+    /// The children that run.
+    pub fn running_children(&self) -> impl Iterator<Item = &Child> {
+        self.children
+            .values()
+            .filter(|child| child.state.is_none())
     }
 }

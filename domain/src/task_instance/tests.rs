@@ -5,9 +5,16 @@ mod ending;
 mod losing;
 mod properties;
 mod reporting;
+mod resting;
+mod slots;
 mod table;
+mod work;
 
-use super::{Command, Event, Outcome, Output, Report, Retry, Started, TaskInstance};
+use std::time::Duration;
+
+use super::{
+    Command, Conclusion, Event, Outcome, Output, Report, Retry, Stage, Started, TaskInstance, Terms,
+};
 use crate::id::WorkerRef;
 use crate::testing::{self, at, worker};
 
@@ -28,6 +35,9 @@ fn resubmitted(attempt: u32, retry_times: u32) -> Event {
     Event::Submitted {
         attempt,
         retry_times,
+        delay_until: None,
+        task_group: None,
+        dispatch_by: None,
     }
 }
 
@@ -50,6 +60,7 @@ fn started(attempt: u32) -> Event {
     Event::Started {
         attempt,
         started: start(),
+        timeout_at: None,
     }
 }
 
@@ -60,10 +71,21 @@ fn kill_requested(attempt: u32) -> Event {
     }
 }
 
+/// The worker is gone, and the next attempt follows.
 fn lost(attempt: u32) -> Event {
     Event::Lost {
         attempt,
         reason: "its lease ran out".to_owned(),
+        replaced: true,
+    }
+}
+
+/// The worker is gone, and nobody wants another attempt.
+fn lost_for_good(attempt: u32) -> Event {
+    Event::Lost {
+        attempt,
+        reason: "its lease ran out".to_owned(),
+        replaced: false,
     }
 }
 
@@ -76,9 +98,11 @@ fn finished(attempt: u32, outcome: Outcome) -> Event {
         ended_at: report.ended_at,
         started: report.started,
         exit_code: report.exit_code,
-        outputs: report.outputs,
+        var_pool: report.var_pool,
         reason: report.reason,
         retry_at: None,
+        branches: None,
+        cache_key: None,
     }
 }
 
@@ -90,9 +114,11 @@ fn ended_unstarted(attempt: u32, outcome: Outcome, reason: &str) -> Event {
         ended_at: at(NOW),
         started: None,
         exit_code: None,
-        outputs: vec![],
+        var_pool: vec![],
         reason: reason.to_owned(),
         retry_at: None,
+        branches: None,
+        cache_key: None,
     }
 }
 
@@ -130,16 +156,62 @@ fn report(outcome: Outcome) -> Report {
         ended_at: at(200),
         started: Some(start()),
         exit_code: (outcome != Outcome::Kill).then_some(i32::from(outcome == Outcome::Failure)),
-        outputs: vec![Output {
-            name: "rows".to_owned(),
-            value: "42".to_owned(),
-        }],
+        var_pool: vec![Output::text("rows", "42")],
         reason: match outcome {
             Outcome::Success => String::new(),
             Outcome::Failure => "exit code 1".to_owned(),
             Outcome::Kill => "killed".to_owned(),
         },
+        cache_key: None,
     }
+}
+
+/// Policies that ask for nothing.
+fn terms() -> Terms {
+    Terms {
+        at: at(NOW),
+        ..Terms::default()
+    }
+}
+
+/// The same at another time.
+fn terms_at(seconds: i64) -> Terms {
+    Terms {
+        at: at(seconds),
+        ..Terms::default()
+    }
+}
+
+/// Policies that allow this many retries, each a minute later.
+fn retrying(times: u32) -> Terms {
+    Terms {
+        retry: Some(Retry {
+            times,
+            interval: Duration::from_mins(1),
+        }),
+        ..terms()
+    }
+}
+
+fn submit() -> Command {
+    Command::Submit(terms())
+}
+
+fn wake(seconds: i64) -> Command {
+    Command::Wake(terms_at(seconds))
+}
+
+/// An end that nobody reported.
+fn conclude(outcome: Outcome) -> Command {
+    Command::Conclude(Conclusion {
+        outcome,
+        at: at(NOW),
+        reason: String::new(),
+        ran: false,
+        var_pool: vec![],
+        branches: None,
+        retry: None,
+    })
 }
 
 fn dispatch(id: &str) -> Command {
@@ -167,6 +239,7 @@ fn report_started(attempt: u32, id: &str) -> Command {
         attempt,
         worker: worker(id),
         started: start(),
+        terms: terms(),
     }
 }
 
@@ -175,7 +248,7 @@ fn report_finished(attempt: u32, id: &str, outcome: Outcome) -> Command {
         attempt,
         worker: worker(id),
         report: report(outcome),
-        retry: None,
+        terms: terms(),
     }
 }
 
@@ -185,11 +258,7 @@ fn report_failure(attempt: u32, id: &str, times: u32) -> Command {
         attempt,
         worker: worker(id),
         report: report(Outcome::Failure),
-        retry: Some(Retry {
-            times,
-            interval: std::time::Duration::from_mins(1),
-            at: at(NOW),
-        }),
+        terms: retrying(times),
     }
 }
 
@@ -198,6 +267,7 @@ fn lose(worker: WorkerRef, replace: bool) -> Command {
         worker,
         reason: "its lease ran out".to_owned(),
         replace,
+        terms: terms(),
     }
 }
 
@@ -205,5 +275,44 @@ fn kill() -> Command {
     Command::Kill {
         at: at(NOW),
         reason: "alice asked".to_owned(),
+    }
+}
+
+fn pause() -> Command {
+    Command::Pause {
+        reason: "alice asked".to_owned(),
+    }
+}
+
+fn force() -> Command {
+    Command::ForceSuccess {
+        reason: "alice asked".to_owned(),
+        var_pool: vec![Output::text("rows", "handed")],
+    }
+}
+
+fn invalidate(afresh: bool) -> Command {
+    Command::Invalidate {
+        reason: "alice asked".to_owned(),
+        afresh,
+    }
+}
+
+/// Something is still to happen to the newest attempt without anybody asking for it.
+fn is_active(task: &TaskInstance) -> bool {
+    match &task.stage {
+        Stage::Delayed { .. }
+        | Stage::WaitingSlot { .. }
+        | Stage::Submitted
+        | Stage::OnWorker { .. }
+        | Stage::OnEngine { .. }
+        | Stage::Retrying { .. }
+        | Stage::Replacing => true,
+        Stage::Absent
+        | Stage::Paused
+        | Stage::Succeeded { .. }
+        | Stage::Failed { .. }
+        | Stage::Killed { .. }
+        | Stage::Lost { .. } => false,
     }
 }

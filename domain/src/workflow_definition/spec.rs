@@ -205,21 +205,13 @@ pub struct Param {
     /// `DolphinScheduler`'s type name, for example `VARCHAR` or `INTEGER`.
     #[serde(
         rename = "type",
-        default = "varchar",
-        skip_serializing_if = "is_varchar"
+        default = "Param::varchar",
+        skip_serializing_if = "Param::is_varchar"
     )]
     pub type_name: String,
     /// Its value as text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub value: String,
-}
-
-fn varchar() -> String {
-    Param::VARCHAR.to_owned()
-}
-
-fn is_varchar(name: &str) -> bool {
-    name == Param::VARCHAR
 }
 
 impl Param {
@@ -245,9 +237,17 @@ impl Param {
         Self {
             name: name.into(),
             direct: Direction::In,
-            type_name: varchar(),
+            type_name: Self::varchar(),
             value: value.into(),
         }
+    }
+
+    pub(crate) fn varchar() -> String {
+        Self::VARCHAR.to_owned()
+    }
+
+    pub(crate) fn is_varchar(name: &str) -> bool {
+        name == Self::VARCHAR
     }
 }
 

@@ -1,11 +1,14 @@
 //! What a workflow instance remembers, what clients call it, and how its end is judged.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Submission};
+use super::event::{Alert, Event, Restart, Scope, Submission};
+use crate::task_instance::Output;
+use crate::time::Timestamp;
 
 /// One run, seen from above.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +17,37 @@ pub struct WorkflowInstance {
     pub submission: Option<Arc<Submission>>,
     /// Where it is.
     pub stage: Stage,
+    /// How often it has been run; 1 at first.
+    pub run_times: u32,
+    /// What of it is run this time.
+    pub scope: Scope,
+    /// As what it was run last; none for its first run.
+    pub restart: Option<Restart>,
+    /// When it began last.
+    pub started_at: Option<Timestamp>,
+    /// When it will have taken too long, and nobody has said so yet.
+    pub timeout_at: Option<Timestamp>,
+    /// The turn among the runs of its workflow that it has, or has to give back.
+    pub turn: Turn,
+    /// Alerts that nobody has been told yet.
+    pub alerts: BTreeMap<u32, Alert>,
+    /// How many alerts were ever raised.
+    pub raised: u32,
+}
+
+/// A turn among the runs of one workflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// It needs none, or has given it back.
+    #[default]
+    None,
+    /// It asks for one, or has it.
+    Claimed,
+    /// It has no use for it any more; the others do not know it yet.
+    Releasing {
+        /// Which of its runs had it.
+        run_times: u32,
+    },
 }
 
 /// Where a run is.
@@ -24,8 +58,20 @@ pub enum Stage {
     Absent,
     /// Asked for, not begun.
     Submitted,
+    /// It waits for its turn among the runs of its workflow.
+    Queued,
     /// Tasks are submitted as their predecessors end.
     Running,
+    /// Nothing new starts; what runs may end.
+    Pausing {
+        /// Who or what wanted it.
+        reason: String,
+    },
+    /// The same, because of one of its tasks.
+    Blocking {
+        /// Which task wanted it.
+        reason: String,
+    },
     /// Nothing new starts; what runs is being killed.
     Stopping {
         /// Who or what wanted it.
@@ -36,15 +82,34 @@ pub enum Stage {
         /// How.
         state: WorkflowState,
     },
+    /// It ended, and nobody wants to see it any more.
+    Deleted,
 }
 
 impl Stage {
+    /// What a person may ask of a run that is here.
     pub(super) const fn allows(&self) -> &'static [&'static str] {
         match self {
             Self::Absent => &["SUBMIT"],
-            Self::Submitted => &["START", "STOP"],
-            Self::Running | Self::Stopping { .. } => &["STOP"],
-            Self::Ended { .. } => &[],
+            Self::Submitted | Self::Queued | Self::Stopping { .. } => &["STOP"],
+            Self::Running => &["PAUSE", "STOP"],
+            Self::Pausing { .. } | Self::Blocking { .. } => &["PAUSE", "STOP"],
+            Self::Ended { state } => match state {
+                WorkflowState::Pause | WorkflowState::Stop | WorkflowState::Block => {
+                    &["RESUME", "RERUN", "EXECUTE_TASK", "DELETE"]
+                }
+                WorkflowState::Failure => {
+                    &["RECOVER_FAILED", "RERUN", "EXECUTE_TASK", "DELETE"]
+                }
+                WorkflowState::Success
+                | WorkflowState::SubmittedSuccess
+                | WorkflowState::RunningExecution
+                | WorkflowState::ReadyPause
+                | WorkflowState::ReadyStop
+                | WorkflowState::SerialWait
+                | WorkflowState::ReadyBlock => &["RERUN", "EXECUTE_TASK", "DELETE"],
+            },
+            Self::Deleted => &[],
         }
     }
 }
@@ -58,25 +123,40 @@ pub enum WorkflowState {
     SubmittedSuccess,
     /// Tasks run or wait to.
     RunningExecution,
+    /// Pausing: what runs may end.
+    ReadyPause,
+    /// Paused.
+    Pause,
     /// Stopping: what runs is being killed.
     ReadyStop,
-    /// Stopped on request.
+    /// Stopped on request, or a task of it was killed.
     Stop,
     /// A task failed for good.
     Failure,
     /// Every task ended well.
     Success,
+    /// It waits until an earlier run of its workflow has ended.
+    SerialWait,
+    /// Being blocked: what runs may end.
+    ReadyBlock,
+    /// Blocked by one of its tasks.
+    Block,
 }
 
 impl WorkflowState {
     /// Every state.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::SubmittedSuccess,
         Self::RunningExecution,
+        Self::ReadyPause,
+        Self::Pause,
         Self::ReadyStop,
         Self::Stop,
         Self::Failure,
         Self::Success,
+        Self::SerialWait,
+        Self::ReadyBlock,
+        Self::Block,
     ];
 
     /// `DolphinScheduler`'s name.
@@ -84,10 +164,15 @@ impl WorkflowState {
         match self {
             Self::SubmittedSuccess => "SUBMITTED_SUCCESS",
             Self::RunningExecution => "RUNNING_EXECUTION",
+            Self::ReadyPause => "READY_PAUSE",
+            Self::Pause => "PAUSE",
             Self::ReadyStop => "READY_STOP",
             Self::Stop => "STOP",
             Self::Failure => "FAILURE",
             Self::Success => "SUCCESS",
+            Self::SerialWait => "SERIAL_WAIT",
+            Self::ReadyBlock => "READY_BLOCK",
+            Self::Block => "BLOCK",
         }
     }
 
@@ -96,10 +181,15 @@ impl WorkflowState {
         match self {
             Self::SubmittedSuccess => 0,
             Self::RunningExecution => 1,
+            Self::ReadyPause => 2,
+            Self::Pause => 3,
             Self::ReadyStop => 4,
             Self::Stop => 5,
             Self::Failure => 6,
             Self::Success => 7,
+            Self::SerialWait => 14,
+            Self::ReadyBlock => 15,
+            Self::Block => 16,
         }
     }
 
@@ -111,8 +201,13 @@ impl WorkflowState {
     /// Nothing more will happen unless somebody asks for it.
     pub const fn is_finished(self) -> bool {
         match self {
-            Self::Stop | Self::Failure | Self::Success => true,
-            Self::SubmittedSuccess | Self::RunningExecution | Self::ReadyStop => false,
+            Self::Pause | Self::Stop | Self::Failure | Self::Success | Self::Block => true,
+            Self::SubmittedSuccess
+            | Self::RunningExecution
+            | Self::ReadyPause
+            | Self::ReadyStop
+            | Self::SerialWait
+            | Self::ReadyBlock => false,
         }
     }
 }
@@ -123,62 +218,113 @@ impl fmt::Display for WorkflowState {
     }
 }
 
+/// What a workflow instance owes the world, its tasks aside. Meeting one again is harmless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obligation {
+    /// Ask for a turn among the runs of its workflow, until there is an answer.
+    AskTurn {
+        /// For which of its runs.
+        run_times: u32,
+    },
+    /// Say that the turn is over, until the others know.
+    ReleaseTurn {
+        /// Of which of its runs.
+        run_times: u32,
+    },
+    /// Come back at this time.
+    Wake {
+        /// When.
+        at: Timestamp,
+    },
+    /// Tell somebody, until they know or it is given up.
+    Tell {
+        /// Which alert.
+        number: u32,
+        /// What.
+        alert: Alert,
+    },
+}
+
 impl WorkflowInstance {
     /// The state as clients see it; none before the submission.
     pub fn state(&self) -> Option<WorkflowState> {
         Some(match self.stage {
-            Stage::Absent => return None,
+            Stage::Absent | Stage::Deleted => return None,
             Stage::Submitted => WorkflowState::SubmittedSuccess,
+            Stage::Queued => WorkflowState::SerialWait,
             Stage::Running => WorkflowState::RunningExecution,
+            Stage::Pausing { .. } => WorkflowState::ReadyPause,
+            Stage::Blocking { .. } => WorkflowState::ReadyBlock,
             Stage::Stopping { .. } => WorkflowState::ReadyStop,
             Stage::Ended { state } => state,
         })
+    }
+
+    pub(super) fn owes(&self) -> Vec<Obligation> {
+        let run_times = self.run_times;
+        let mut owed = Vec::new();
+        match (self.turn, &self.stage) {
+            (Turn::Claimed, Stage::Queued) => owed.push(Obligation::AskTurn { run_times }),
+            (Turn::Releasing { run_times }, _) => {
+                owed.push(Obligation::ReleaseTurn { run_times });
+            }
+            (Turn::None | Turn::Claimed, _) => {}
+        }
+        owed.extend(self.timeout_at.map(|at| Obligation::Wake { at }));
+        owed.extend(self.alerts.iter().map(|(&number, alert)| Obligation::Tell {
+            number,
+            alert: alert.clone(),
+        }));
+        owed
     }
 }
 
 /// How the tasks of a run ended, when none is active any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// How many ended well.
+    /// How many ended well, or were not needed.
     pub succeeded: u32,
-    /// How many failed for good or were lost.
+    /// How many failed for good or were lost, and no other task was there to deal with it.
     pub failed: u32,
     /// How many were killed.
     pub killed: u32,
-    /// How many were never submitted.
+    /// How many are paused.
+    pub paused: u32,
+    /// How many were never submitted and should have been.
     pub unstarted: u32,
     /// What happened to the first one that did not end well, as a sentence; empty when there is none.
     pub first_problem: String,
+    /// What the last tasks handed on.
+    pub var_pool: Vec<Output>,
 }
 
 impl Tally {
-    /// How a run ends that nobody stopped.
-    pub(super) fn verdict(&self) -> Event {
-        if self.failed == 0 && self.killed == 0 && self.unstarted == 0 {
-            Event::Finished {
-                state: WorkflowState::Success,
-                reason: String::new(),
-            }
-        } else {
-            Event::Finished {
-                state: WorkflowState::Failure,
-                reason: self.first_problem.clone(),
-            }
-        }
+    fn all_well(&self) -> bool {
+        self.failed == 0 && self.killed == 0 && self.paused == 0 && self.unstarted == 0
     }
 
-    /// How a run ends that somebody stopped: when there was nothing left to stop, it succeeded.
-    pub(super) fn verdict_of_stop(&self, reason: &str) -> Event {
-        if self.failed == 0 && self.killed == 0 && self.unstarted == 0 {
-            Event::Finished {
-                state: WorkflowState::Success,
-                reason: String::new(),
+    /// How the run ends. A failure outweighs a kill, and that a pause; but whoever asked for a stop gets
+    /// one, unless there was nothing left to stop.
+    pub(super) fn verdict(&self, stage: &Stage) -> Event {
+        let (state, reason) = match stage {
+            _ if self.all_well() && !matches!(stage, Stage::Blocking { .. }) => {
+                (WorkflowState::Success, "")
             }
-        } else {
-            Event::Finished {
-                state: WorkflowState::Stop,
-                reason: reason.to_owned(),
-            }
+            Stage::Stopping { reason } => (WorkflowState::Stop, reason.as_str()),
+            _ if self.failed > 0 => (WorkflowState::Failure, self.first_problem.as_str()),
+            _ if self.killed > 0 => (WorkflowState::Stop, self.first_problem.as_str()),
+            Stage::Blocking { reason } => (WorkflowState::Block, reason.as_str()),
+            Stage::Pausing { reason } => (WorkflowState::Pause, reason.as_str()),
+            _ if self.paused > 0 => (WorkflowState::Pause, "a task of it is paused"),
+            _ => (
+                WorkflowState::Failure,
+                "some of its tasks can never be started",
+            ),
+        };
+        Event::Finished {
+            state,
+            reason: reason.to_owned(),
+            var_pool: self.var_pool.clone(),
         }
     }
 }

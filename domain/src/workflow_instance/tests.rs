@@ -1,16 +1,52 @@
 //! What a workflow instance does with every command, as claims.
 
-use std::collections::VecDeque;
-use std::fmt::Write;
-use std::sync::Arc;
+mod ending;
+mod properties;
+mod table;
 
-use proptest::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::testing::{fold, given, submission};
+use crate::aggregate::EventType;
+use crate::id::TaskCode;
+use crate::testing::{self, at, fold, submission};
+use crate::time::Timestamp;
+use crate::workflow_definition::Execution;
+
+/// When it is asked, in these tests.
+const NOW: Timestamp = at(1_000);
+
+fn given(past: &[Event]) -> testing::Given<WorkflowInstance> {
+    testing::given(past)
+}
+
+fn asked_as(submission: Submission) -> Event {
+    Event::Submitted(Arc::new(submission))
+}
 
 fn submitted() -> Event {
-    Event::Submitted(Arc::new(submission()))
+    asked_as(submission())
+}
+
+fn waiting_its_turn() -> Submission {
+    Submission {
+        execution: Execution::SerialWait,
+        ..submission()
+    }
+}
+
+fn started() -> Event {
+    Event::Started {
+        at: NOW,
+        timeout_at: None,
+    }
+}
+
+fn pause_requested() -> Event {
+    Event::PauseRequested {
+        reason: "alice asked".to_owned(),
+    }
 }
 
 fn stop_requested() -> Event {
@@ -19,32 +55,102 @@ fn stop_requested() -> Event {
     }
 }
 
+fn block_requested() -> Event {
+    Event::BlockRequested {
+        reason: "task \"gate\" blocks it".to_owned(),
+    }
+}
+
 fn finished(state: WorkflowState, reason: &str) -> Event {
     Event::Finished {
         state,
         reason: reason.to_owned(),
+        var_pool: vec![],
+    }
+}
+
+fn restarted(restart: Restart, run_times: u32) -> Event {
+    Event::Restarted {
+        restart,
+        run_times,
+        scope: Scope::default(),
+        reason: "alice asked".to_owned(),
     }
 }
 
 fn running() -> Vec<Event> {
-    vec![submitted(), Event::Started {}]
+    vec![submitted(), started()]
+}
+
+fn pausing() -> Vec<Event> {
+    [running(), vec![pause_requested()]].concat()
+}
+
+fn blocking() -> Vec<Event> {
+    [running(), vec![block_requested()]].concat()
 }
 
 fn stopping() -> Vec<Event> {
-    vec![submitted(), Event::Started {}, stop_requested()]
+    [running(), vec![stop_requested()]].concat()
+}
+
+fn queued() -> Vec<Event> {
+    vec![asked_as(waiting_its_turn()), Event::Queued {}]
 }
 
 fn ended(state: WorkflowState) -> Vec<Event> {
-    vec![submitted(), Event::Started {}, finished(state, "")]
+    [running(), vec![finished(state, "")]].concat()
 }
 
 fn submit() -> Command {
     Command::Submit(Arc::new(submission()))
 }
 
+fn start() -> Command {
+    Command::Start { at: NOW }
+}
+
+fn pause() -> Command {
+    Command::Pause {
+        reason: "alice asked".to_owned(),
+    }
+}
+
 fn stop() -> Command {
     Command::Stop {
         reason: "alice asked".to_owned(),
+    }
+}
+
+fn block() -> Command {
+    Command::Block {
+        reason: "task \"gate\" blocks it".to_owned(),
+    }
+}
+
+fn restart(restart: Restart, scope: Option<Scope>) -> Command {
+    Command::Restart {
+        restart,
+        scope,
+        reason: "alice asked".to_owned(),
+    }
+}
+
+fn grant(run_times: u32) -> Command {
+    Command::GrantTurn { run_times, at: NOW }
+}
+
+fn refuse_turn(run_times: u32) -> Command {
+    Command::RefuseTurn {
+        run_times,
+        reason: "an earlier run has not ended".to_owned(),
+    }
+}
+
+fn only(task: u64) -> Scope {
+    Scope {
+        start_nodes: vec![TaskCode(task)],
+        depend: Depend::TaskOnly,
     }
 }
 
@@ -65,20 +171,34 @@ fn one_failed() -> Tally {
     }
 }
 
+fn one_killed() -> Tally {
+    Tally {
+        succeeded: 2,
+        killed: 1,
+        first_problem: "task \"a\" was killed: alice asked".to_owned(),
+        ..Tally::default()
+    }
+}
+
+fn one_paused() -> Tally {
+    Tally {
+        succeeded: 2,
+        paused: 1,
+        ..Tally::default()
+    }
+}
+
 #[test]
 fn a_run_is_asked_for_once() {
-    given::<WorkflowInstance>(&[])
-        .when(&submit())
-        .then(&[submitted()]);
+    given(&[]).when(&submit()).then(&[submitted()]);
     for past in [
         vec![submitted()],
         running(),
+        pausing(),
         stopping(),
         ended(WorkflowState::Stop),
     ] {
-        given::<WorkflowInstance>(&past)
-            .when(&submit())
-            .then_nothing();
+        given(&past).when(&submit()).then_nothing();
     }
 }
 
@@ -88,119 +208,248 @@ fn a_run_cannot_become_another_run() {
         dry_run: true,
         ..submission()
     });
-    given::<WorkflowInstance>(&running())
+    given(&running())
         .when(&Command::Submit(other))
         .then_refused(
-            "SUBMIT is not allowed: the workflow instance is RUNNING_EXECUTION; allowed now: STOP",
+            "SUBMIT is not allowed: the workflow instance is RUNNING_EXECUTION; allowed now: PAUSE, STOP",
         );
 }
 
 #[test]
 fn a_run_begins_once() {
-    given::<WorkflowInstance>(&[submitted()])
-        .when(&Command::Start)
-        .then(&[Event::Started {}]);
+    given(&[submitted()]).when(&start()).then(&[started()]);
     for past in [running(), stopping(), ended(WorkflowState::Success)] {
-        given::<WorkflowInstance>(&past)
-            .when(&Command::Start)
-            .then_nothing();
+        given(&past).when(&start()).then_nothing();
     }
-    given::<WorkflowInstance>(&[])
-        .when(&Command::Start)
-        .then_refused(
-            "START is not allowed: the workflow instance is not submitted; allowed now: SUBMIT",
-        );
+    given(&[]).when(&start()).then_refused(
+        "START is not allowed: the workflow instance is not submitted; allowed now: SUBMIT",
+    );
+}
+
+#[test]
+fn a_run_that_takes_turns_waits_for_its_own_and_gives_it_back() {
+    given(&[asked_as(waiting_its_turn())])
+        .when(&start())
+        .then(&[Event::Queued {}])
+        .owing(&[Obligation::AskTurn { run_times: 1 }]);
+    given(&queued()).when(&grant(2)).then_nothing();
+    given(&queued())
+        .when(&grant(1))
+        .then(&[started()])
+        .owing(&[]);
+    let over = [
+        queued(),
+        vec![started(), finished(WorkflowState::Success, "")],
+    ]
+    .concat();
+    given(&over)
+        .when(&grant(1))
+        .then_nothing()
+        .owing(&[Obligation::ReleaseTurn { run_times: 1 }]);
+    let release = |run_times| Command::ReleaseTurn { run_times };
+    given(&over).when(&release(2)).then_nothing();
+    given(&over)
+        .when(&release(1))
+        .then(&[Event::TurnReleased { run_times: 1 }])
+        .owing(&[]);
+}
+
+#[test]
+fn a_run_that_gets_no_turn_ends_stopped_with_the_reason() {
+    let answer = given(&queued())
+        .when(&refuse_turn(1))
+        .then(&[finished(
+            WorkflowState::Stop,
+            "an earlier run has not ended",
+        )])
+        .owing(&[Obligation::ReleaseTurn { run_times: 1 }]);
+    assert_eq!(answer.state.state(), Some(WorkflowState::Stop));
+    given(&queued()).when(&refuse_turn(2)).then_nothing();
+    given(&running()).when(&refuse_turn(1)).then_nothing();
+}
+
+#[test]
+fn a_run_that_waits_for_its_turn_is_stopped_at_once_and_not_paused() {
+    given(&queued())
+        .when(&stop())
+        .then(&[finished(WorkflowState::Stop, "alice asked")]);
+    given(&queued()).when(&pause()).then_refused(
+        "PAUSE is not allowed: the workflow instance is SERIAL_WAIT; allowed now: STOP",
+    );
+}
+
+#[test]
+fn a_run_that_is_run_again_before_its_turn_was_taken_back_asks_for_the_next_one() {
+    let past = [
+        queued(),
+        vec![
+            started(),
+            finished(WorkflowState::Success, ""),
+            restarted(Restart::RepeatRunning, 2),
+        ],
+    ]
+    .concat();
+    given(&past)
+        .when(&start())
+        .then(&[Event::Queued {}])
+        .owing(&[Obligation::AskTurn { run_times: 2 }]);
+}
+
+#[test]
+fn a_run_is_paused_once_and_only_while_it_runs() {
+    given(&running()).when(&pause()).then(&[pause_requested()]);
+    for past in [pausing(), blocking(), ended(WorkflowState::Pause)] {
+        given(&past).when(&pause()).then_nothing();
+    }
+    given(&stopping()).when(&pause()).then_refused(
+        "PAUSE is not allowed: the workflow instance is READY_STOP; allowed now: STOP",
+    );
+    given(&ended(WorkflowState::Success)).when(&pause()).then_refused(
+        "PAUSE is not allowed: the workflow instance is SUCCESS; allowed now: RERUN, EXECUTE_TASK, DELETE",
+    );
 }
 
 #[test]
 fn a_run_is_stopped_once_and_not_after_its_end() {
-    for past in [vec![submitted()], running()] {
-        given::<WorkflowInstance>(&past)
-            .when(&stop())
-            .then(&[stop_requested()]);
+    for past in [vec![submitted()], running(), pausing(), blocking()] {
+        given(&past).when(&stop()).then(&[stop_requested()]);
     }
     for past in [stopping(), ended(WorkflowState::Stop)] {
-        given::<WorkflowInstance>(&past)
-            .when(&stop())
-            .then_nothing();
+        given(&past).when(&stop()).then_nothing();
     }
-    given::<WorkflowInstance>(&ended(WorkflowState::Success))
-        .when(&stop())
+    given(&ended(WorkflowState::Success)).when(&stop()).then_refused(
+        "STOP is not allowed: the workflow instance is SUCCESS; allowed now: RERUN, EXECUTE_TASK, DELETE",
+    );
+}
+
+#[test]
+fn a_block_outweighs_a_pause_and_not_a_stop() {
+    for past in [running(), pausing()] {
+        given(&past).when(&block()).then(&[block_requested()]);
+    }
+    for past in [blocking(), stopping(), ended(WorkflowState::Success)] {
+        given(&past).when(&block()).then_nothing();
+    }
+}
+
+#[test]
+fn what_an_ended_run_may_be_restarted_as_depends_on_how_it_ended() {
+    let all = [
+        Restart::RepeatRunning,
+        Restart::RecoverSuspendedProcess,
+        Restart::StartFailureTaskProcess,
+        Restart::ExecuteTask,
+    ];
+    for (state, allowed) in [
+        (WorkflowState::Success, [true, false, false, true]),
+        (WorkflowState::Failure, [true, false, true, true]),
+        (WorkflowState::Stop, [true, true, false, true]),
+        (WorkflowState::Pause, [true, true, false, true]),
+        (WorkflowState::Block, [true, true, false, true]),
+    ] {
+        for (how, allowed) in all.into_iter().zip(allowed) {
+            let answer = given(&ended(state)).when(&restart(how, None));
+            if allowed {
+                answer.then(&[restarted(how, 2)]);
+            } else {
+                assert!(matches!(answer.state.stage, Stage::Ended { .. }));
+            }
+        }
+    }
+    for how in all {
+        for past in [vec![], running(), pausing(), stopping(), queued()] {
+            let run = fold(WorkflowInstance::default(), &past);
+            assert!(run.decide(&restart(how, None)).is_err(), "{how:?}");
+        }
+    }
+    given(&ended(WorkflowState::Success))
+        .when(&restart(Restart::StartFailureTaskProcess, None))
         .then_refused(
-            "STOP is not allowed: the workflow instance is SUCCESS; nothing is allowed any more",
+            "RECOVER_FAILED is not allowed: the workflow instance is SUCCESS; allowed now: RERUN, EXECUTE_TASK, DELETE",
         );
 }
 
 #[test]
-fn a_run_ends_as_its_tasks_did() {
-    let killed = Tally {
-        succeeded: 2,
-        killed: 1,
-        first_problem: "task \"a\" was killed: alice asked".to_owned(),
-        ..Tally::default()
+fn a_rerun_is_of_what_was_asked_for_first_and_the_others_of_what_ran_last() {
+    let asked = Submission {
+        scope: only(1),
+        ..submission()
     };
-    let unstarted = Tally {
-        unstarted: 1,
-        ..all_well()
+    let execute = Event::Restarted {
+        restart: Restart::ExecuteTask,
+        run_times: 2,
+        scope: only(7),
+        reason: String::new(),
     };
-    for (tally, state, reason) in [
-        (all_well(), WorkflowState::Success, ""),
-        (
-            one_failed(),
-            WorkflowState::Failure,
-            "task \"load\" failed: exit code 1",
-        ),
-        (
-            killed,
-            WorkflowState::Failure,
-            "task \"a\" was killed: alice asked",
-        ),
-        (unstarted, WorkflowState::Failure, ""),
+    let past = [
+        asked_as(asked),
+        started(),
+        finished(WorkflowState::Success, ""),
+        execute,
+        started(),
+        finished(WorkflowState::Failure, ""),
+    ];
+    for (how, scope) in [
+        (Restart::RepeatRunning, only(1)),
+        (Restart::StartFailureTaskProcess, only(7)),
     ] {
-        given::<WorkflowInstance>(&running())
-            .when(&Command::Conclude(tally))
-            .then(&[finished(state, reason)]);
+        let answer = given(&past).when(&restart(how, None));
+        assert_eq!((answer.state.run_times, answer.state.scope), (3, scope));
     }
 }
 
 #[test]
-fn a_stopped_run_is_stopped_unless_nothing_was_left_to_stop() {
-    given::<WorkflowInstance>(&stopping())
-        .when(&Command::Conclude(one_failed()))
-        .then(&[finished(WorkflowState::Stop, "alice asked")]);
-    given::<WorkflowInstance>(&stopping())
-        .when(&Command::Conclude(all_well()))
-        .then(&[finished(WorkflowState::Success, "")]);
-}
-
-#[test]
-fn a_run_ends_once_and_not_before_it_began() {
-    given::<WorkflowInstance>(&ended(WorkflowState::Failure))
-        .when(&Command::Conclude(all_well()))
-        .then_nothing();
-    given::<WorkflowInstance>(&[submitted()])
-        .when(&Command::Conclude(all_well()))
-        .then_refused("CONCLUDE is not allowed: the workflow instance is SUBMITTED_SUCCESS; allowed now: START, STOP");
+fn an_ended_run_is_deleted_once_and_then_nothing_is_allowed() {
+    given(&ended(WorkflowState::Failure))
+        .when(&Command::Delete)
+        .then(&[Event::Deleted {}]);
+    let gone = [ended(WorkflowState::Failure), vec![Event::Deleted {}]].concat();
+    given(&gone).when(&Command::Delete).then_nothing();
+    given(&gone)
+        .when(&restart(Restart::RepeatRunning, None))
+        .then_refused(
+            "RERUN is not allowed: the workflow instance is deleted; nothing is allowed any more",
+        );
+    given(&running()).when(&Command::Delete).then_refused(
+        "DELETE is not allowed: the workflow instance is RUNNING_EXECUTION; allowed now: PAUSE, STOP",
+    );
 }
 
 #[test]
 fn what_cannot_follow_is_damage() {
     let end = finished(WorkflowState::Success, "");
     let half_an_end = finished(WorkflowState::ReadyStop, "");
+    let released = Event::TurnReleased { run_times: 1 };
+    let settled = Event::AlertSettled {
+        number: 1,
+        reason: String::new(),
+    };
     for (past, event) in [
-        (vec![], Event::Started {}),
+        (vec![], started()),
         (vec![], stop_requested()),
         (vec![], end.clone()),
         (vec![submitted()], submitted()),
         (vec![submitted()], end.clone()),
         (running(), submitted()),
-        (running(), Event::Started {}),
+        (running(), started()),
+        (running(), Event::Queued {}),
         (running(), half_an_end),
+        (running(), restarted(Restart::RepeatRunning, 2)),
+        (running(), Event::Deleted {}),
+        (running(), Event::TimedOut {}),
+        (running(), released),
+        (running(), settled),
+        (pausing(), pause_requested()),
         (stopping(), stop_requested()),
+        (stopping(), pause_requested()),
         (ended(WorkflowState::Success), end),
         (ended(WorkflowState::Success), stop_requested()),
+        (
+            ended(WorkflowState::Success),
+            restarted(Restart::RepeatRunning, 3),
+        ),
     ] {
-        given::<WorkflowInstance>(&past).cannot_be_followed_by(&event);
+        given(&past).cannot_be_followed_by(&event);
     }
 }
 
@@ -209,11 +458,17 @@ fn states_have_the_names_and_codes_that_clients_know() {
     let known = [
         ("SUBMITTED_SUCCESS", 0, false),
         ("RUNNING_EXECUTION", 1, false),
+        ("READY_PAUSE", 2, false),
+        ("PAUSE", 3, true),
         ("READY_STOP", 4, false),
         ("STOP", 5, true),
         ("FAILURE", 6, true),
         ("SUCCESS", 7, true),
+        ("SERIAL_WAIT", 14, false),
+        ("READY_BLOCK", 15, false),
+        ("BLOCK", 16, true),
     ];
+    assert_eq!(known.len(), WorkflowState::ALL.len());
     for (state, (name, code, finished)) in WorkflowState::ALL.into_iter().zip(known) {
         assert_eq!(
             (state.name(), state.code(), state.is_finished()),
@@ -226,168 +481,4 @@ fn states_have_the_names_and_codes_that_clients_know() {
         );
     }
     assert_eq!(WorkflowState::from_name("PAUSED"), None);
-}
-
-// The table.
-
-fn letters(stage: &Stage) -> &'static str {
-    match stage {
-        Stage::Absent => "absent",
-        Stage::Submitted => "submitted",
-        Stage::Running => "running",
-        Stage::Stopping { .. } => "stopping",
-        Stage::Ended { state } => match state {
-            WorkflowState::Success => "ended SUCCESS",
-            WorkflowState::Failure => "ended FAILURE",
-            WorkflowState::Stop => "ended STOP",
-            WorkflowState::SubmittedSuccess
-            | WorkflowState::RunningExecution
-            | WorkflowState::ReadyStop => unreachable!("not an end"),
-        },
-    }
-}
-
-const ROWS: [&str; 7] = [
-    "absent",
-    "submitted",
-    "running",
-    "stopping",
-    "ended SUCCESS",
-    "ended FAILURE",
-    "ended STOP",
-];
-
-/// Every command's columns. A new command does not compile without one.
-fn columns_of(command: &Command) -> &'static [&'static str] {
-    match command {
-        Command::Submit(_) => &["SUBMIT", "SUBMIT (other)"],
-        Command::Start => &["START"],
-        Command::Stop { .. } => &["STOP"],
-        Command::Conclude(_) => &["CONCLUDE (all well)", "CONCLUDE (one failed)"],
-    }
-}
-
-fn columns() -> Vec<(&'static str, Command)> {
-    let other = Submission {
-        version: 2,
-        ..submission()
-    };
-    vec![
-        ("SUBMIT", submit()),
-        ("SUBMIT (other)", Command::Submit(Arc::new(other))),
-        ("START", Command::Start),
-        ("STOP", stop()),
-        ("CONCLUDE (all well)", Command::Conclude(all_well())),
-        ("CONCLUDE (one failed)", Command::Conclude(one_failed())),
-    ]
-}
-
-fn reachable() -> Vec<WorkflowInstance> {
-    let mut found: Vec<WorkflowInstance> = Vec::new();
-    let mut open = VecDeque::from([WorkflowInstance::default()]);
-    while let Some(run) = open.pop_front() {
-        if found
-            .iter()
-            .all(|known| letters(&known.stage) != letters(&run.stage))
-        {
-            for (_, command) in columns() {
-                if let Ok(events) = run.decide(&command) {
-                    open.push_back(fold(run.clone(), &events));
-                }
-            }
-            found.push(run);
-        }
-    }
-    found
-}
-
-#[test]
-fn the_table_of_states_and_commands() {
-    let states = reachable();
-    assert_eq!(states.len(), ROWS.len(), "a row for each reachable stage");
-    let mut table = format!("{:15}", "");
-    for (heading, command) in columns() {
-        assert!(columns_of(&command).contains(&heading));
-        for other in columns_of(&command) {
-            assert!(columns().iter().any(|(shown, _)| shown == other));
-        }
-        write!(table, "{heading:27}").unwrap();
-    }
-    for row in ROWS {
-        let run = states
-            .iter()
-            .find(|run| letters(&run.stage) == row)
-            .unwrap();
-        write!(table, "\n{row:15}").unwrap();
-        for (_, command) in columns() {
-            let cell = match run.decide(&command) {
-                Err(_) => "refused".to_owned(),
-                Ok(events) if events.is_empty() => "-".to_owned(),
-                Ok(events) => {
-                    let names: Vec<_> = events.iter().map(EventType::name).collect();
-                    let after = fold(run.clone(), &events);
-                    format!("{} > {}", names.join("+"), letters(&after.stage))
-                }
-            };
-            write!(table, "{cell:27}").unwrap();
-        }
-    }
-    let table: Vec<&str> = table.lines().map(str::trim_end).collect();
-    insta::with_settings!({omit_expression => true, prepend_module_to_snapshot => false}, {
-        insta::assert_snapshot!("workflow_instance", table.join("\n"));
-    });
-}
-
-// Properties.
-
-fn some_tally() -> impl Strategy<Value = Tally> {
-    (0..3_u32, 0..2_u32, 0..2_u32, 0..2_u32).prop_map(|(succeeded, failed, killed, unstarted)| {
-        Tally {
-            succeeded,
-            failed,
-            killed,
-            unstarted,
-            first_problem: "something".to_owned(),
-        }
-    })
-}
-
-fn some_command() -> impl Strategy<Value = Command> {
-    prop_oneof![
-        (1..=2_u32).prop_map(|version| Command::Submit(Arc::new(Submission {
-            version,
-            ..submission()
-        }))),
-        Just(Command::Start),
-        "[a-z]{3}".prop_map(|reason| Command::Stop { reason }),
-        some_tally().prop_map(Command::Conclude),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn what_decide_says_evolve_takes_and_saying_it_again_adds_nothing(
-        commands in prop::collection::vec(some_command(), 1..20)
-    ) {
-        let mut run = WorkflowInstance::default();
-        let mut log = Vec::new();
-        for command in commands {
-            let Ok(events) = run.decide(&command) else { continue };
-            if matches!(run.stage, Stage::Ended { .. }) {
-                prop_assert!(events.is_empty(), "{:?} after the end", events);
-            }
-            run = fold(run, &events);
-            log.extend(events);
-            // A stop that ended well has been overtaken: asking again is refused, and adds nothing either.
-            prop_assert_eq!(run.decide(&command), Ok(vec![]));
-        }
-        let read: Vec<Event> = log
-            .iter()
-            .map(|event| serde_json::from_str(&serde_json::to_string(event).unwrap()).unwrap())
-            .collect();
-        prop_assert_eq!(&read, &log);
-        prop_assert_eq!(fold(WorkflowInstance::default(), &read), run);
-    }
 }

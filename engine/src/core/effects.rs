@@ -1,13 +1,17 @@
 //! From decisions to effects: what a task owes is noted when it is decided and leaves when it is durable.
 
-use std::cmp::Reverse;
-
-use domain::run::{self, Step};
-use domain::task_instance::Obligation;
-use domain::{AttemptId, Fact, InstanceId, Rejection, ShardId, TaskId, Timestamp};
+use domain::run::{self, Run, Step, TaskCommand};
+use domain::task_instance::{Obligation, Stage};
+use domain::{
+    Aggregate, AttemptId, Fact, InstanceId, Rejection, ShardId, TaskId, Timestamp,
+    workflow_instance,
+};
 use proto::worker::{Ack, Dispatch, EngineMessage, Kill, engine_message};
 use store::Metadata;
 
+use super::children::{Order, orders_of};
+use super::letters::letter_of;
+use super::lookups::Inquiry;
 use super::queue::Rank;
 use super::shard::Effect;
 use super::workers::offer_backoff;
@@ -32,76 +36,191 @@ impl Core {
             return Ok(());
         };
         let steps = run.handle(command, now)?;
-        let ended = run.has_ended();
         shard.record(now, &steps, by);
-        self.note_owed(now, instance, &steps);
-        if ended && let Some(shard) = self.shards.get_mut(&instance.shard()) {
-            shard.may_leave(instance);
-        }
+        self.after(now, instance, &steps);
         Ok(())
     }
 
-    /// What the touched tasks owe now, in place of what they owed before.
-    pub(super) fn note_owed(&mut self, now: Timestamp, instance: InstanceId, steps: &[Step]) {
-        let mut touched: Vec<TaskId> = Vec::with_capacity(steps.len());
-        for step in steps {
-            if let Fact::Task(task, _) = &step.fact
-                && touched.last() != Some(task)
-            {
-                touched.push(*task);
-            }
+    /// What follows from what was decided: what is owed, what the runs below are told, and what the run
+    /// above is told.
+    pub(super) fn after(&mut self, now: Timestamp, instance: InstanceId, steps: &[Step]) {
+        self.note_owed(now, instance, steps);
+        for order in self.orders_after(instance, steps) {
+            self.order(now, order);
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for task in touched {
-            let Some(shard) = self.shards.get(&instance.shard()) else {
-                return;
+        let finished = steps.iter().any(|step| {
+            matches!(
+                &step.fact,
+                Fact::Workflow(_, workflow_instance::Event::Finished { .. })
+            )
+        });
+        let run = self
+            .shards
+            .get(&instance.shard())
+            .and_then(|shard| shard.run(instance));
+        let ended = run.is_some_and(Run::has_ended);
+        if finished && let Some((parent, end)) = run.and_then(Run::end_for_parent) {
+            let task = TaskId {
+                instance: parent.instance,
+                task: parent.task,
             };
-            let owed: Vec<Obligation> = shard
-                .run(instance)
-                .and_then(|run| run.task(task.task))
-                .map_or_else(Vec::new, |state| {
-                    domain::Aggregate::obligations(state).collect()
-                });
-            if !owed
-                .iter()
-                .any(|owed| matches!(owed, Obligation::Watch { .. }))
-            {
+            self.tell_parent(now, task, end);
+        }
+        if ended && let Some(shard) = self.shards.get_mut(&instance.shard()) {
+            shard.may_leave(instance);
+        }
+    }
+
+    /// What the runs below are told: all of them when the whole run changes its mind, else those of the
+    /// tasks that were touched.
+    fn orders_after(&self, instance: InstanceId, steps: &[Step]) -> Vec<Order> {
+        use workflow_instance::Event;
+        let Some(run) = self
+            .shards
+            .get(&instance.shard())
+            .and_then(|shard| shard.run(instance))
+        else {
+            return Vec::new();
+        };
+        let turns = steps.iter().any(|step| {
+            matches!(
+                &step.fact,
+                Fact::Workflow(
+                    _,
+                    Event::PauseRequested { .. }
+                        | Event::BlockRequested { .. }
+                        | Event::StopRequested { .. }
+                )
+            )
+        });
+        let orders: Vec<Order> = if turns {
+            let tasks = run.definition().spec().tasks.iter();
+            tasks.flat_map(|spec| orders_of(run, spec.code)).collect()
+        } else {
+            let touched = touched(steps);
+            touched
+                .into_iter()
+                .flat_map(|task| orders_of(run, task.task))
+                .collect()
+        };
+        orders
+            .into_iter()
+            .filter(|order| order.order.is_some())
+            .collect()
+    }
+
+    /// What the run and its touched tasks owe now, in place of what they owed before.
+    pub(super) fn note_owed(&mut self, now: Timestamp, instance: InstanceId, steps: &[Step]) {
+        let whole = steps
+            .iter()
+            .any(|step| matches!(step.fact, Fact::Workflow(..)));
+        for task in touched(steps) {
+            let owed = self
+                .shards
+                .get(&instance.shard())
+                .and_then(|shard| shard.run(instance))
+                .map_or_else(Vec::new, |run| run.task_obligations(task.task));
+            let any = |wanted: fn(&Obligation) -> bool| owed.iter().any(wanted);
+            let held = any(|owed| matches!(owed, Obligation::Watch { .. }));
+            let sought = any(|owed| matches!(owed, Obligation::FindWorker { .. }));
+            if !held {
                 self.workers.release(task);
             }
-            if !owed
-                .iter()
-                .any(|owed| matches!(owed, Obligation::FindWorker { .. }))
-            {
+            if !sought {
                 self.queue.remove(task);
+            }
+            if !held && !sought {
+                self.preparations.remove(&task);
             }
             for obligation in owed {
                 self.owe(now, task, obligation);
             }
         }
+        if whole {
+            let owed: Vec<workflow_instance::Obligation> = self
+                .shards
+                .get(&instance.shard())
+                .and_then(|shard| shard.run(instance))
+                .map_or_else(Vec::new, |run| run.workflow().obligations().collect());
+            for obligation in owed {
+                self.owe_any(now, instance, run::Obligation::Run(obligation));
+            }
+        }
     }
 
-    /// Notes one obligation. Noting it again is harmless.
+    /// Notes one obligation of a run. Noting it again is harmless.
+    pub(super) fn owe_any(
+        &mut self,
+        now: Timestamp,
+        instance: InstanceId,
+        obligation: run::Obligation,
+    ) {
+        use workflow_instance::Obligation as Whole;
+        match obligation {
+            run::Obligation::Task(task, owed) => self.owe(now, TaskId { instance, task }, owed),
+            run::Obligation::Run(Whole::Wake { at }) => {
+                self.set_timer(at, Timer::Run(instance));
+            }
+            run::Obligation::Run(Whole::Tell { number, .. }) => {
+                if let Some(shard) = self.shards.get_mut(&instance.shard()) {
+                    shard.when_durable(Effect::Tell(instance, number));
+                }
+            }
+            run::Obligation::Run(Whole::AskTurn { .. } | Whole::ReleaseTurn { .. }) => {
+                self.write(instance, &obligation);
+            }
+        }
+    }
+
+    /// Writes the letter that meets an obligation.
+    fn write(&mut self, instance: InstanceId, obligation: &run::Obligation) {
+        let run = self
+            .shards
+            .get(&instance.shard())
+            .and_then(|shard| shard.run(instance));
+        if let Some(letter) = run.and_then(|run| letter_of(run, obligation)) {
+            self.send(instance.shard(), letter);
+        }
+    }
+
+    /// Notes one obligation of a task. Noting it again is harmless.
     pub(super) fn owe(&mut self, now: Timestamp, task: TaskId, obligation: Obligation) {
         match obligation {
-            Obligation::FindWorker { refusals: 0, .. } => self.offer(task),
+            Obligation::FindWorker {
+                refusals: 0,
+                attempt,
+            } => {
+                if self.is_prepared(task, attempt) {
+                    self.offer(task);
+                }
+            }
             Obligation::FindWorker { refusals, .. } => {
-                self.timers.push(Reverse((
-                    now.after(offer_backoff(refusals)),
-                    Timer::Offer(task),
-                )));
+                self.set_timer(now.after(offer_backoff(refusals)), Timer::Offer(task));
             }
             Obligation::Watch { attempt, worker } => {
                 if self.workers.hold(task, attempt, &worker, now) {
                     self.watch_worker(now, worker.id);
                 }
             }
-            Obligation::Retry { due } => self.timers.push(Reverse((due, Timer::Retry(task)))),
-            Obligation::Send { .. } | Obligation::Kill { .. } => {
-                if let Some(shard) = self.shards.get_mut(&task.instance.shard()) {
-                    shard.when_durable(Effect::Owed(task, obligation));
+            Obligation::Wake { at } => self.set_timer(at, Timer::Task(task)),
+            Obligation::AskSlot { .. } | Obligation::ReleaseSlot { .. } => {
+                let owed = run::Obligation::Task(task.task, obligation);
+                self.write(task.instance, &owed);
+            }
+            Obligation::Check { .. } => {
+                if self.looking.insert(task) {
+                    self.when_durable(task, obligation);
                 }
             }
+            Obligation::Send { .. } | Obligation::Kill { .. } | Obligation::StartChild { .. } => {
+                self.when_durable(task, obligation);
+            }
+        }
+    }
+
+    fn when_durable(&mut self, task: TaskId, obligation: Obligation) {
+        if let Some(shard) = self.shards.get_mut(&task.instance.shard()) {
+            shard.when_durable(Effect::Owed(task, obligation));
         }
     }
 
@@ -121,20 +240,24 @@ impl Core {
                 task: spec.policy.priority,
                 id: task,
             };
-            self.queue.push(&spec.policy.worker_group, &rank);
+            let group = run.group_of(task.task).unwrap_or_default().to_owned();
+            self.queue.push(&group, &rank);
         }
     }
 
     /// A refused task has waited long enough.
     pub(super) fn offer_again(&mut self, _now: Timestamp, task: TaskId) {
-        let state = self
+        let run = self
             .shards
             .get(&task.instance.shard())
             .and_then(|shard| shard.run(task.instance));
-        let waits = state
+        let waiting = run
             .and_then(|run| run.task(task.task))
-            .is_some_and(|state| matches!(state.stage, domain::task_instance::Stage::Submitted));
-        if waits {
+            .filter(|state| matches!(state.stage, Stage::Submitted))
+            .map(|state| state.attempt);
+        if let Some(attempt) = waiting
+            && self.is_prepared(task, attempt)
+        {
             self.offer(task);
         }
     }
@@ -150,9 +273,9 @@ impl Core {
                 if !self.lease_holds(now, task.instance.shard()) {
                     continue;
                 }
-                let command = run::Command::RequestDispatch {
+                let command = run::Command::Task {
                     task: task.task,
-                    worker,
+                    command: TaskCommand::RequestDispatch { worker },
                 };
                 if let Err(rejection) = self.decide(now, task.instance, &command, &by) {
                     tracing::debug!(%task, %rejection, "not dispatched");
@@ -161,12 +284,59 @@ impl Core {
         }
     }
 
-    pub(super) fn retry_due(&mut self, now: Timestamp, task: TaskId) {
+    pub(super) fn task_due(&mut self, now: Timestamp, task: TaskId) {
         if self.lease_holds(now, task.instance.shard()) {
-            let by = self.by_engine("retry due");
-            let command = run::Command::RetryDue { task: task.task };
+            let by = self.by_engine("due");
+            let command = run::Command::Task {
+                task: task.task,
+                command: TaskCommand::Wake,
+            };
             // A timer of an attempt that is over finds nothing to do.
             let _ = self.decide(now, task.instance, &command, &by);
+        }
+    }
+
+    pub(super) fn run_due(&mut self, now: Timestamp, instance: InstanceId) {
+        if self.lease_holds(now, instance.shard()) {
+            let by = self.by_engine("due");
+            let _ = self.decide(now, instance, &run::Command::Wake, &by);
+        }
+    }
+
+    /// People have been told an alert, or it was given up.
+    pub(super) fn told(
+        &mut self,
+        now: Timestamp,
+        instance: InstanceId,
+        number: u32,
+        reason: String,
+    ) {
+        if self.lease_holds(now, instance.shard()) {
+            let by = self.by_engine("alert");
+            let settle = run::Command::SettleAlert { number, reason };
+            if let Err(rejection) = self.decide(now, instance, &settle, &by) {
+                tracing::debug!(%instance, number, %rejection, "nobody waits for this alert");
+            }
+        }
+    }
+
+    /// Hands an alert that is still open to whoever tells people.
+    fn tell_people(&mut self, instance: InstanceId, number: u32) {
+        let run = self
+            .shards
+            .get(&instance.shard())
+            .and_then(|shard| shard.run(instance));
+        let Some(whole) = run.map(Run::workflow) else {
+            return;
+        };
+        if let (Some(asked), Some(alert)) = (&whole.submission, whole.alerts.get(&number)) {
+            self.out.push(Output::Tell {
+                instance,
+                number,
+                project: asked.project.clone(),
+                workflow: asked.workflow.clone(),
+                alert: alert.clone(),
+            });
         }
     }
 
@@ -196,7 +366,7 @@ impl Core {
                 Ok(steps) => {
                     tracing::warn!(%instance, steps = steps.len(), "the log was missing steps that its state calls for");
                     shard.record(now, &steps, &by);
-                    self.note_owed(now, instance, &steps);
+                    self.after(now, instance, &steps);
                 }
                 Err(rejection) => {
                     tracing::error!(%instance, %rejection, "the run cannot be settled");
@@ -238,6 +408,8 @@ impl Core {
                     self.tell(session, engine_message::Body::Ack(ack));
                 }
                 Effect::Owed(task, obligation) => self.meet(task, &obligation),
+                Effect::Letter(letter) => self.deliver(now, letter),
+                Effect::Tell(instance, number) => self.tell_people(instance, number),
                 Effect::KillStray(session, attempt) => self.kill_on(session, attempt),
                 Effect::Ended(instance) => {
                     if let Some(shard) = self.shards.get_mut(&id) {
@@ -251,10 +423,35 @@ impl Core {
     /// Tells a worker what a task owes it, if the worker is here. If it is not, its next hello brings
     /// the obligation up again.
     fn meet(&mut self, task: TaskId, obligation: &Obligation) {
-        let (Obligation::Send { attempt, worker } | Obligation::Kill { attempt, worker }) =
-            obligation
-        else {
-            return;
+        let (attempt, worker) = match obligation {
+            Obligation::Send { attempt, worker } | Obligation::Kill { attempt, worker } => {
+                (attempt, worker)
+            }
+            Obligation::StartChild { attempt, index } => {
+                let run = self
+                    .shards
+                    .get(&task.instance.shard())
+                    .and_then(|shard| shard.run(task.instance));
+                if let Some(start) = run.and_then(|run| run.child_start(task.task, *index)) {
+                    self.look_up(task, *attempt, Inquiry::Definition(start.definition));
+                }
+                return;
+            }
+            Obligation::Check { attempt } => {
+                let run = self
+                    .shards
+                    .get(&task.instance.shard())
+                    .and_then(|shard| shard.run(task.instance));
+                if let Some(wanted) = run.and_then(|run| run.wanted(task.task)) {
+                    self.look_up(task, *attempt, Inquiry::Upstream(wanted));
+                }
+                return;
+            }
+            Obligation::FindWorker { .. }
+            | Obligation::Watch { .. }
+            | Obligation::Wake { .. }
+            | Obligation::AskSlot { .. }
+            | Obligation::ReleaseSlot { .. } => return,
         };
         let Some(session) = self.workers.session(&worker.id) else {
             return;
@@ -285,6 +482,14 @@ impl Core {
         let Some(assignment) = run.assignment(task.task) else {
             return;
         };
+        if !self.is_prepared(task, number) {
+            return;
+        }
+        let environment = self
+            .preparations
+            .get(&task)
+            .map(|(_, environment)| environment.to_string())
+            .unwrap_or_default();
         if !self.workers.ask(&worker.id, assignment.attempt) {
             return;
         }
@@ -295,6 +500,8 @@ impl Core {
             task: assignment.task,
             r#type: assignment.kind.to_owned(),
             body: assignment.body,
+            options: assignment.options,
+            environment,
             params: assignment
                 .params
                 .into_iter()
@@ -320,4 +527,19 @@ impl Core {
             message: EngineMessage { body: Some(body) },
         });
     }
+}
+
+/// The tasks that the steps are about, each once.
+fn touched(steps: &[Step]) -> Vec<TaskId> {
+    let mut touched: Vec<TaskId> = Vec::with_capacity(steps.len());
+    for step in steps {
+        if let Fact::Task(task, _) = &step.fact
+            && touched.last() != Some(task)
+        {
+            touched.push(*task);
+        }
+    }
+    touched.sort_unstable();
+    touched.dedup();
+    touched
 }

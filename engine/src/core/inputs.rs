@@ -5,10 +5,19 @@ use std::sync::Arc;
 
 use domain::run::{self, Run};
 use domain::workflow_definition::{Workflow, WorkflowDefinition};
-use domain::workflow_instance::Submission;
-use domain::{Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, Timestamp};
+use domain::environment::Environment;
+use domain::serial_queue::SerialQueue;
+use domain::task_group::TaskGroup;
+use domain::workflow_instance::{Alert, Submission};
+use domain::{
+    Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp,
+};
 use proto::worker::{EngineMessage, Hello, WorkerMessage};
 use store::{Append, AppendError, Chain, Metadata};
+
+use super::children::Order;
+use super::letters::{Kept, Letter};
+use super::lookups::{Found, Inquiry};
 
 /// Names a worker's stream within this engine process. Never reused.
 pub type SessionId = u64;
@@ -98,6 +107,30 @@ pub enum Input {
     },
     /// Somebody wants something.
     Asked(Asked),
+    /// A letter for one of our shards.
+    Letter(Letter),
+    /// What the run above another one wants, kept while the other one was being read.
+    Ordered(Order),
+    /// An answer to [`Output::Look`].
+    Found {
+        /// As it was asked.
+        task: TaskId,
+        /// As it was asked.
+        attempt: u32,
+        /// As it was asked.
+        generation: u64,
+        /// What was found.
+        found: Found,
+    },
+    /// An answer to [`Output::Tell`].
+    Told {
+        /// As it was asked.
+        instance: InstanceId,
+        /// As it was asked.
+        number: u32,
+        /// Why it could not be told; empty when it was.
+        reason: String,
+    },
     /// A worker opened a stream and said hello.
     Opened {
         /// The stream.
@@ -155,6 +188,32 @@ pub enum Request {
         /// What.
         command: run::Command,
     },
+    /// Say what a run and its tasks wait for.
+    Explain {
+        /// Which run.
+        instance: InstanceId,
+    },
+    /// Give a task group this many slots.
+    SetTaskGroup {
+        /// Which.
+        name: String,
+        /// How many.
+        size: u32,
+    },
+    /// Give a task that waits for a slot one, free or not.
+    ForceSlot {
+        /// Of which group.
+        name: String,
+        /// Which task.
+        task: TaskId,
+    },
+    /// Set the text of an environment.
+    SetEnvironment {
+        /// Which.
+        name: String,
+        /// A block of shell exports.
+        config: String,
+    },
 }
 
 /// The answer, once it is durable.
@@ -185,6 +244,28 @@ pub enum Answer {
         /// The shard's head that includes it.
         head: u64,
     },
+    /// Something that runs share is as it was asked to be.
+    Changed {
+        /// It was not before.
+        changed: bool,
+        /// The shard that decides it.
+        shard: ShardId,
+        /// The shard's head that includes it.
+        head: u64,
+    },
+    /// What is waited for.
+    Explained(Vec<Explanation>),
+}
+
+/// Why something has not happened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The task that waits; none when it is the whole run.
+    pub task: Option<TaskCode>,
+    /// What it waits for, as a stable word.
+    pub cause: &'static str,
+    /// The same, as a sentence.
+    pub reason: String,
 }
 
 /// Why the answer is no.
@@ -224,6 +305,37 @@ pub enum Output {
         /// To be repeated in the answer.
         generation: u64,
     },
+    /// Find something out for an attempt of a task.
+    Look {
+        /// To be repeated in the answer.
+        task: TaskId,
+        /// To be repeated in the answer.
+        attempt: u32,
+        /// To be repeated in the answer.
+        generation: u64,
+        /// What.
+        inquiry: Inquiry,
+    },
+    /// Tell people something, if need be again and again.
+    Tell {
+        /// Which alert of which run: to be repeated in the answer.
+        instance: InstanceId,
+        /// To be repeated in the answer.
+        number: u32,
+        /// The project of the run's workflow.
+        project: String,
+        /// The run's workflow.
+        workflow: String,
+        /// What.
+        alert: Alert,
+    },
+    /// Take a letter to the engine that decides for another shard.
+    Post {
+        /// Which shard.
+        shard: ShardId,
+        /// The letter.
+        letter: Letter,
+    },
     /// Tell who waits.
     Reply {
         /// Who.
@@ -257,12 +369,18 @@ pub enum Output {
 pub struct Image {
     /// Where the log ends.
     pub chain: Chain,
-    /// Runs that have not ended.
+    /// Runs that have not ended, or owe something.
     pub runs: BTreeMap<InstanceId, Run>,
     /// Runs whose events cannot be folded.
     pub corrupt: BTreeMap<InstanceId, Corrupt>,
     /// The shard's definitions.
     pub definitions: BTreeMap<DefinitionCode, WorkflowDefinition>,
+    /// The task groups that this shard decides for.
+    pub groups: BTreeMap<Arc<str>, Kept<TaskGroup>>,
+    /// The runs that take turns, of the workflows that this shard decides for.
+    pub queues: BTreeMap<DefinitionCode, Kept<SerialQueue>>,
+    /// The environments that this shard decides for.
+    pub environments: BTreeMap<Arc<str>, Kept<Environment>>,
     /// How many instances were ever started here.
     pub instances: u64,
 }

@@ -165,10 +165,9 @@ impl Core {
             return;
         }
         let by = self.by_engine("worker lost");
-        let command = run::Command::LoseWorker {
+        let command = run::Command::Task {
             task: task.task,
-            worker,
-            reason,
+            command: run::TaskCommand::LoseWorker { worker, reason },
         };
         if let Err(rejection) = self.decide(now, task.instance, &command, &by) {
             tracing::error!(%task, %rejection, "a lost attempt cannot be given up");

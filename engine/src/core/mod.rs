@@ -5,20 +5,25 @@
 //! is the unit of ownership, of order, and of forgetting: when an append fails, the shard's memory is
 //! thrown away and folded again from the log.
 
+mod children;
 mod effects;
+mod explain;
 mod inputs;
+mod letters;
 mod liveness;
+mod lookups;
 mod queue;
 mod reports;
 mod requests;
 mod shard;
+mod shared;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
 mod workers;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +31,11 @@ use domain::run::Run;
 use domain::{InstanceId, ShardId, TaskId, Timestamp};
 use store::{AppendError, Metadata};
 
-pub use inputs::{Answer, Asked, Image, Input, Output, Refusal, Request, SessionId, Ticket};
+pub use inputs::{
+    Answer, Asked, Explanation, Image, Input, Output, Refusal, Request, SessionId, Ticket,
+};
+pub use letters::{Kept, Letter};
+pub use lookups::{Found, Inquiry};
 use queue::Queue;
 use shard::Shard;
 use workers::Workers;
@@ -54,6 +63,12 @@ pub struct Core {
     workers: Workers,
     queue: Queue,
     timers: BinaryHeap<Reverse<(Timestamp, Timer)>>,
+    /// What attempts that wait for a worker, or were just given to one, are run with.
+    preparations: HashMap<TaskId, (u32, Arc<str>)>,
+    /// Tasks for which it is being found out whether other workflows have run.
+    looking: HashSet<TaskId>,
+    /// Runs whose letters go to another process and will be sent again.
+    reminding: HashSet<InstanceId>,
     /// Grows with every load of a shard, so that an answer to an earlier life is recognised.
     generation: u64,
     out: Vec<Output>,
@@ -62,8 +77,14 @@ pub struct Core {
 /// What to do at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// A task's retry interval has passed.
-    Retry(TaskId),
+    /// Something that a task waits for may be due: its delay, its next attempt, a timeout.
+    Task(TaskId),
+    /// A run may have taken too long.
+    Run(InstanceId),
+    /// What a task needs to know may be asked for again.
+    Look(TaskId),
+    /// A run's letters to another process may be sent again.
+    Remind(InstanceId),
     /// A task that a worker refused may be offered again.
     Offer(TaskId),
     /// A worker may have been silent for too long.
@@ -81,6 +102,9 @@ impl Core {
             workers: Workers::default(),
             queue: Queue::default(),
             timers: BinaryHeap::new(),
+            preparations: HashMap::new(),
+            looking: HashSet::new(),
+            reminding: HashSet::new(),
             generation: 0,
             out: Vec::new(),
         }
@@ -145,6 +169,19 @@ impl Core {
                 error,
             } => self.append_failed(shard, generation, &error),
             Input::Asked(asked) => self.asked(now, asked),
+            Input::Letter(letter) => self.deliver(now, letter),
+            Input::Ordered(order) => self.order(now, order),
+            Input::Found {
+                task,
+                attempt,
+                generation,
+                found,
+            } => self.looked_up(now, task, attempt, generation, found),
+            Input::Told {
+                instance,
+                number,
+                reason,
+            } => self.told(now, instance, number, reason),
             Input::Opened { session, hello } => self.opened(now, session, &hello),
             Input::Heard { session, message } => self.heard(now, session, message),
             Input::Closed { session } => self.closed(now, session),
@@ -154,18 +191,23 @@ impl Core {
 
     /// Gives waiting tasks to free workers, and answers everything that is to be done now, in order.
     pub fn flush(&mut self, now: Timestamp) -> Vec<Output> {
-        self.give_out(now);
-        for shard in self.shards.values_mut() {
-            if let Some(append) = shard.take_unsent() {
-                let generation = shard.generation;
-                self.out.push(Output::Append { generation, append });
+        // A letter that is let out in one shard may make another one decide.
+        loop {
+            self.give_out(now);
+            for shard in self.shards.values_mut() {
+                if let Some(append) = shard.take_unsent() {
+                    let generation = shard.generation;
+                    self.out.push(Output::Append { generation, append });
+                }
+            }
+            let all: Vec<ShardId> = self.shards.keys().copied().collect();
+            for shard in all {
+                self.release(now, shard);
+            }
+            if !self.shards.values().any(Shard::has_unsent) {
+                return std::mem::take(&mut self.out);
             }
         }
-        let ready: Vec<ShardId> = self.shards.keys().copied().collect();
-        for shard in ready {
-            self.release(now, shard);
-        }
-        std::mem::take(&mut self.out)
     }
 
     /// When [`Input::Tick`] is due next.
@@ -229,16 +271,21 @@ impl Core {
         tracing::info!(shard = %id, head = image.chain.head, runs = image.runs.len(), "shard read");
         let parked = shard.fill(image);
         let owed = shard.owed();
+        let orders = shard.orders();
         if !self.lease_holds(now, id) {
             for input in parked {
                 self.handle(now, input);
             }
             return;
         }
-        for (task, obligation) in owed {
-            self.owe(now, task, obligation);
+        for (instance, obligation) in owed {
+            self.owe_any(now, instance, obligation);
         }
+        self.remind_of_shared(id);
         self.settle(now, id);
+        for order in orders {
+            self.order(now, order);
+        }
         self.reconcile_shard(now, id);
         self.bury(now, id);
         for input in parked {
@@ -327,10 +374,17 @@ impl Core {
         self.workers.forget(id);
         // They are in the state too: the next life makes its own, and these would only pile up.
         self.timers.retain(|Reverse((_, timer))| match timer {
-            Timer::Retry(task) | Timer::Offer(task) => task.instance.shard() != id,
+            Timer::Task(task) | Timer::Offer(task) | Timer::Look(task) => {
+                task.instance.shard() != id
+            }
+            Timer::Run(instance) | Timer::Remind(instance) => instance.shard() != id,
             Timer::Load(shard) => *shard != id,
             Timer::Worker(_) => true,
         });
+        self.preparations
+            .retain(|task, _| task.instance.shard() != id);
+        self.looking.retain(|task| task.instance.shard() != id);
+        self.reminding.retain(|instance| instance.shard() != id);
         if let Some(shard) = self.shards.get_mut(&id) {
             for ticket in shard.empty() {
                 self.out.push(Output::Reply {
@@ -364,7 +418,10 @@ impl Core {
                 return;
             };
             match timer {
-                Timer::Retry(task) => self.retry_due(now, task),
+                Timer::Task(task) => self.task_due(now, task),
+                Timer::Run(instance) => self.run_due(now, instance),
+                Timer::Look(task) => self.look_again(now, task),
+                Timer::Remind(instance) => self.remind(instance),
                 Timer::Offer(task) => self.offer_again(now, task),
                 Timer::Worker(id) => self.check_worker(now, due, &id),
                 Timer::Load(id) => {
@@ -374,6 +431,10 @@ impl Core {
                 }
             }
         }
+    }
+
+    fn set_timer(&mut self, at: Timestamp, timer: Timer) {
+        self.timers.push(Reverse((at, timer)));
     }
 
     fn by_engine(&self, cause: &str) -> Metadata {

@@ -1,7 +1,7 @@
 //! What workers say. A report is durable before it is acked, and every report is acked in the end: one
 //! that can change nothing any more just makes the worker forget it.
 
-use domain::run::{self, Word};
+use domain::run::{self, TaskCommand, Word};
 use domain::{AttemptId, Timestamp, WorkerRef};
 use proto::worker::{NotOwner, WorkerMessage, engine_message, worker_message};
 use store::Metadata;
@@ -119,11 +119,13 @@ impl Core {
             trace: None,
         };
         let AttemptId { task, number } = saying.attempt;
-        let command = run::Command::Report {
+        let command = run::Command::Task {
             task: task.task,
-            attempt: number,
-            worker: saying.worker.clone(),
-            word: saying.word.clone(),
+            command: TaskCommand::Report {
+                attempt: number,
+                worker: saying.worker.clone(),
+                word: saying.word.clone(),
+            },
         };
         if let Err(rejection) = self.decide(now, task.instance, &command, &by) {
             tracing::warn!(attempt = %saying.attempt, %rejection, "a report that fits nothing");

@@ -8,6 +8,8 @@ use domain::workflow_definition::{self, Workflow};
 use domain::workflow_instance::Submission;
 use domain::{Aggregate, DefinitionCode, Fact, InstanceId, Rejection, ShardId, Timestamp};
 
+use super::letters::group_shard;
+use super::shared::environment_shard;
 use super::inputs::{Answer, Asked, Input, Refusal, Request, Ticket};
 use super::shard::{Effect, Shard};
 use super::{Core, Output};
@@ -17,7 +19,13 @@ impl Core {
         let id = match &asked.request {
             Request::Define(workflow) => code_of(workflow).shard(self.settings.shards),
             Request::Start { shard, .. } => *shard,
-            Request::Command { instance, .. } => instance.shard(),
+            Request::Command { instance, .. } | Request::Explain { instance } => instance.shard(),
+            Request::SetTaskGroup { name, .. } | Request::ForceSlot { name, .. } => {
+                group_shard(name, self.settings.shards)
+            }
+            Request::SetEnvironment { name, .. } => {
+                environment_shard(name, self.settings.shards)
+            }
         };
         if !self.lease_holds(now, id) {
             let why = format!("shard {id} belongs to another engine, or to none yet");
@@ -39,7 +47,19 @@ impl Core {
         match &asked.request {
             Request::Define(_) => self.define(now, id, asked),
             Request::Start { .. } => self.start(now, id, asked),
-            Request::Command { .. } => self.command(now, id, asked),
+            Request::Command { instance, .. } | Request::Explain { instance } => {
+                let instance = *instance;
+                self.command(now, id, instance, asked);
+            }
+            Request::SetTaskGroup { name, size } => {
+                self.set_group(now, asked.ticket, name, *size, &asked.by);
+            }
+            Request::ForceSlot { name, task } => {
+                self.force_slot(now, asked.ticket, name, *task, &asked.by);
+            }
+            Request::SetEnvironment { name, config } => {
+                self.set_environment(now, asked.ticket, name, config, &asked.by);
+            }
         }
     }
 
@@ -151,7 +171,7 @@ impl Core {
                     }
                 }
                 shard.record(now, &steps, &by);
-                self.note_owed(now, instance, &steps);
+                self.after(now, instance, &steps);
                 if let Some(shard) = self.shards.get_mut(&id) {
                     let head = shard.head();
                     reply(
@@ -171,11 +191,7 @@ impl Core {
         }
     }
 
-    fn command(&mut self, now: Timestamp, id: ShardId, asked: Asked) {
-        let Request::Command { instance, command } = &asked.request else {
-            return;
-        };
-        let instance = *instance;
+    fn command(&mut self, now: Timestamp, id: ShardId, instance: InstanceId, asked: Asked) {
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
@@ -199,7 +215,18 @@ impl Core {
             }
             return;
         }
-        let answer = self.decide(now, instance, &command.clone(), &asked.by);
+        let Request::Command { command, .. } = &asked.request else {
+            let explained = self.explain(now, instance);
+            self.out.push(Output::Reply {
+                ticket: asked.ticket,
+                answer: Ok(Answer::Explained(explained)),
+            });
+            if let Some(shard) = self.shards.get_mut(&id) {
+                shard.may_leave(instance);
+            }
+            return;
+        };
+        let answer = self.decide(now, instance, command, &asked.by);
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };

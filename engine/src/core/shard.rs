@@ -1,14 +1,21 @@
 //! One shard: its runs, where its log ends, and what waits for events to become durable.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::run::{Run, Step};
-use domain::task_instance::Obligation;
+use domain::environment::Environment;
+use domain::run::Obligation;
+use domain::serial_queue::SerialQueue;
+use domain::task_group::TaskGroup;
+use domain::task_instance;
 use domain::workflow_definition::WorkflowDefinition;
 use domain::{AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, TaskId, Timestamp};
 use store::{Append, Chain, Metadata, Recorded};
 
+use super::children::{Order, orders_of};
+use super::letters::{Kept, Letter};
 use super::inputs::{Answer, Asked, Image, Input, Refusal, SessionId, Ticket};
 
 /// How many inputs may wait for a shard that is being read.
@@ -43,6 +50,9 @@ pub(super) struct Memory {
     pub(super) runs: BTreeMap<InstanceId, Run>,
     pub(super) corrupt: BTreeMap<InstanceId, Corrupt>,
     pub(super) definitions: BTreeMap<DefinitionCode, WorkflowDefinition>,
+    pub(super) groups: BTreeMap<Arc<str>, Kept<TaskGroup>>,
+    pub(super) queues: BTreeMap<DefinitionCode, Kept<SerialQueue>>,
+    pub(super) environments: BTreeMap<Arc<str>, Kept<Environment>>,
     pub(super) instances: u64,
     /// What keys have started lately. Earlier ones are found in the log by whoever asks, and a second start
     /// of one is refused by the log itself.
@@ -72,8 +82,12 @@ pub(super) enum Effect {
         sequence: u64,
         last: bool,
     },
-    /// A message that a task owes a worker.
-    Owed(TaskId, Obligation),
+    /// Something that a task owes a worker, or that it needs to know.
+    Owed(TaskId, task_instance::Obligation),
+    /// A letter from this shard.
+    Letter(Letter),
+    /// An alert of a run.
+    Tell(InstanceId, u32),
     /// A worker runs something that is not valid any more.
     KillStray(SessionId, AttemptId),
     /// A run has ended and may leave the memory.
@@ -130,6 +144,16 @@ impl Shard {
         self.memory.as_ref()?.runs.get(&instance)
     }
 
+    /// A task group that this shard decides for.
+    pub(super) fn group(&self, name: &str) -> Option<&TaskGroup> {
+        Some(&self.memory.as_ref()?.groups.get(name)?.state)
+    }
+
+    /// The runs of a workflow that take turns, if this shard decides for them.
+    pub(super) fn queue(&self, code: DefinitionCode) -> Option<&SerialQueue> {
+        Some(&self.memory.as_ref()?.queues.get(&code)?.state)
+    }
+
     /// The last event decided, durable or not.
     pub(super) fn head(&self) -> u64 {
         self.memory
@@ -146,6 +170,9 @@ impl Shard {
             runs: image.runs,
             corrupt: image.corrupt,
             definitions: image.definitions,
+            groups: image.groups,
+            queues: image.queues,
+            environments: image.environments,
             instances: image.instances,
             triggers: BTreeMap::new(),
             fired: VecDeque::new(),
@@ -171,6 +198,8 @@ impl Shard {
                 Effect::Reply(ticket, _) => Some(ticket),
                 Effect::Ack { .. }
                 | Effect::Owed(..)
+                | Effect::Letter(_)
+                | Effect::Tell(..)
                 | Effect::KillStray(..)
                 | Effect::Ended(_) => None,
             });
@@ -220,18 +249,18 @@ impl Shard {
     }
 
     /// What all its runs owe the world.
-    pub(super) fn owed(&self) -> Vec<(TaskId, Obligation)> {
+    pub(super) fn owed(&self) -> Vec<(InstanceId, Obligation)> {
+        let runs = self.memory.iter().flat_map(|memory| memory.runs.values());
+        runs.flat_map(|run| run.obligations().map(|owed| (run.id(), owed)))
+            .collect()
+    }
+
+    /// The runs that run on behalf of a task of another one here, with what they are to be told.
+    pub(super) fn orders(&self) -> Vec<Order> {
         let runs = self.memory.iter().flat_map(|memory| memory.runs.values());
         runs.flat_map(|run| {
-            run.obligations().map(|(task, owed)| {
-                (
-                    TaskId {
-                        instance: run.id(),
-                        task,
-                    },
-                    owed,
-                )
-            })
+            let tasks = run.definition().spec().tasks.iter();
+            tasks.flat_map(|spec| orders_of(run, spec.code))
         })
         .collect()
     }
@@ -276,6 +305,13 @@ impl Shard {
         })
     }
 
+    /// Something was decided and not yet handed to the log.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.memory
+            .as_ref()
+            .is_some_and(|memory| !memory.unsent.is_empty())
+    }
+
     /// Lets the effect happen once everything decided so far is durable.
     pub(super) fn when_durable(&mut self, effect: Effect) {
         let head = self.head();
@@ -304,7 +340,7 @@ impl Shard {
             .is_some_and(|head| *head <= durable)
         {
             memory.leaving.remove(&instance);
-            if memory.runs.get(&instance).is_some_and(Run::has_ended) {
+            if memory.runs.get(&instance).is_some_and(Run::is_at_rest) {
                 memory.runs.remove(&instance);
             }
         }

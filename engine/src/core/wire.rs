@@ -1,7 +1,7 @@
 //! What goes over the wire, in the words of the domain, and back. Nothing is decided here.
 
-use domain::run::Word;
-use domain::task_instance::{Outcome, Output, Report, Started};
+use domain::run::{End, Word};
+use domain::task_instance::{Outcome, Started};
 use domain::{AttemptId, InstanceId, TaskCode, TaskId, Timestamp};
 use proto::worker::{self as wire, report};
 
@@ -41,16 +41,13 @@ pub(super) fn word(report: &wire::Report) -> Option<Word> {
             let started = (finished.started_at != 0)
                 .then(|| account(finished.started_at, &finished.log_path, finished.pid));
             let outputs = finished.outputs.iter();
-            Word::Finished(Report {
+            Word::Finished(End {
                 outcome,
                 ended_at: Timestamp(finished.ended_at),
                 started,
                 exit_code: finished.exit_code,
                 outputs: outputs
-                    .map(|o| Output {
-                        name: o.name.clone(),
-                        value: o.value.clone(),
-                    })
+                    .map(|o| (o.name.clone(), o.value.clone()))
                     .collect(),
                 reason: finished.reason.clone(),
             })

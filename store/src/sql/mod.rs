@@ -289,4 +289,22 @@ impl Log for SqlLog {
         .await
         .map_err(LogError::Unavailable)?
     }
+
+    async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {
+        let letter = letter.to_owned();
+        self.ask(|answer| Job::Post {
+            shard,
+            letter,
+            answer,
+        })
+        .await
+        .map_err(LogError::Unavailable)?
+    }
+
+    async fn collect(&self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {
+        let shards = shards.to_vec();
+        self.ask(|answer| Job::Collect { shards, answer })
+            .await
+            .map_err(LogError::Unavailable)?
+    }
 }

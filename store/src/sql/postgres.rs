@@ -222,6 +222,34 @@ pub(super) async fn release(
     Ok(())
 }
 
+/// Puts a letter into the letter box.
+pub(super) async fn post(
+    connection: &mut PgConnection,
+    shard: ShardId,
+    letter: &str,
+) -> Result<(), Failure> {
+    sqlx::query("INSERT INTO letters (shard, body) VALUES ($1, $2)")
+        .bind(i32::from(shard.0))
+        .bind(letter)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes letters out of the letter box.
+pub(super) async fn collect(
+    connection: &mut PgConnection,
+    shards: Vec<i32>,
+) -> Result<Vec<String>, Failure> {
+    let mut taken: Vec<(i64, String)> =
+        sqlx::query_as("DELETE FROM letters WHERE shard = ANY($1) RETURNING id, body")
+            .bind(shards)
+            .fetch_all(connection)
+            .await?;
+    taken.sort_unstable_by_key(|(id, _)| *id);
+    Ok(taken.into_iter().map(|(_, body)| body).collect())
+}
+
 fn arrays(leases: &[Lease]) -> (Vec<i32>, Vec<i64>) {
     leases
         .iter()

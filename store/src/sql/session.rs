@@ -143,6 +143,21 @@ impl Session {
         }
     }
 
+    pub(super) async fn post(&mut self, shard: ShardId, letter: &str) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(connection) => sqlite::post(connection, shard, letter).await,
+            Self::Postgres(connection) => in_time(postgres::post(connection, shard, letter)).await,
+        }
+    }
+
+    pub(super) async fn collect(&mut self, shards: &[ShardId]) -> Result<Vec<String>, Failure> {
+        let shards: Vec<i32> = shards.iter().map(|shard| i32::from(shard.0)).collect();
+        match self {
+            Self::Sqlite(connection) => sqlite::collect(connection, &shards).await,
+            Self::Postgres(connection) => in_time(postgres::collect(connection, shards)).await,
+        }
+    }
+
     pub(super) async fn close(self) {
         let closed = match self {
             Self::Sqlite(connection) => connection.close().await,

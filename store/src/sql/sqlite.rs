@@ -207,6 +207,45 @@ pub(super) async fn release(
     Ok(())
 }
 
+/// Puts a letter into the letter box.
+pub(super) async fn post(
+    connection: &mut SqliteConnection,
+    shard: ShardId,
+    letter: &str,
+) -> Result<(), Failure> {
+    sqlx::query("INSERT INTO letters (shard, body) VALUES ($1, $2)")
+        .bind(i32::from(shard.0))
+        .bind(letter)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes letters out of the letter box. A look into an empty one writes nothing.
+pub(super) async fn collect(
+    connection: &mut SqliteConnection,
+    shards: &[i32],
+) -> Result<Vec<String>, Failure> {
+    let shards = json(shards)?;
+    let waiting: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM letters WHERE shard IN (SELECT value FROM json_each($1)))",
+    )
+    .bind(&shards)
+    .fetch_one(&mut *connection)
+    .await?;
+    if !waiting {
+        return Ok(Vec::new());
+    }
+    let mut taken: Vec<(i64, String)> = sqlx::query_as(
+        "DELETE FROM letters WHERE shard IN (SELECT value FROM json_each($1)) RETURNING id, body",
+    )
+    .bind(&shards)
+    .fetch_all(connection)
+    .await?;
+    taken.sort_unstable_by_key(|(id, _)| *id);
+    Ok(taken.into_iter().map(|(_, body)| body).collect())
+}
+
 fn pairs(leases: &[Lease]) -> Result<String, Failure> {
     json(
         &leases

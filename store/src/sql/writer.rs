@@ -40,6 +40,15 @@ pub(super) enum Job {
         leases: Vec<Lease>,
         answer: Answer<Result<(), LogError>>,
     },
+    Post {
+        shard: ShardId,
+        letter: String,
+        answer: Answer<Result<(), LogError>>,
+    },
+    Collect {
+        shards: Vec<ShardId>,
+        answer: Answer<Result<Vec<String>, LogError>>,
+    },
     Close(Answer<()>),
 }
 
@@ -112,6 +121,14 @@ impl Writer {
                     answer,
                 }) => {
                     drop(answer.send(self.release(&owner, &leases).await));
+                }
+                Some(Job::Post {
+                    shard,
+                    letter,
+                    answer,
+                }) => drop(answer.send(self.post(shard, &letter).await)),
+                Some(Job::Collect { shards, answer }) => {
+                    drop(answer.send(self.collect(&shards).await));
                 }
                 Some(Job::Close(answer)) => closed = Some(answer),
                 None => {}
@@ -221,6 +238,17 @@ impl Writer {
                 other => return Ok(other?),
             }
         }
+    }
+
+    /// A letter is not worth a second try: whoever owes it writes it again.
+    async fn post(&mut self, shard: ShardId, letter: &str) -> Result<(), LogError> {
+        let posted = self.session().await?.post(shard, letter).await;
+        Ok(self.keep(posted)?)
+    }
+
+    async fn collect(&mut self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {
+        let taken = self.session().await?.collect(shards).await;
+        Ok(self.keep(taken)?)
     }
 
     async fn release(&mut self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {

@@ -8,6 +8,7 @@
 mod appending;
 mod blobs;
 mod leases;
+mod letters;
 mod model;
 mod reading;
 mod restarts;
@@ -59,6 +60,10 @@ claims! {
         an_owner_takes_its_own_shards_again_with_a_new_epoch,
         free_shards_are_taken_before_held_ones,
         owners_that_come_together_share_the_shards,
+    }
+    letters::{
+        letters_are_taken_once_by_shard_and_in_their_order,
+        a_letter_is_no_event,
     }
     reading::{
         pages_follow_each_other,

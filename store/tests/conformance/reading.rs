@@ -1,6 +1,6 @@
 //! Ways to read, none of which sees another one's events.
 
-use domain::{AggregateType, Fact, InstanceId, StreamId, trigger, workflow_instance};
+use domain::{AggregateType, Fact, InstanceId, StreamId, Timestamp, trigger, workflow_instance};
 
 use crate::world::{SHARDS, World, shard, submitted};
 
@@ -55,7 +55,15 @@ pub(crate) async fn a_stream_is_read_alone_and_in_order(world: World) {
 
 pub(crate) async fn an_instance_is_read_with_its_tasks_and_with_nobody_elses(world: World) {
     let mut writer = world.writer("a").await;
-    let started = |id| Fact::Workflow(InstanceId(id), workflow_instance::Event::Started {});
+    let started = |id| {
+        Fact::Workflow(
+            InstanceId(id),
+            workflow_instance::Event::Started {
+                at: Timestamp(1),
+                timeout_at: None,
+            },
+        )
+    };
     let mine = |id: u64| {
         [
             started(id),

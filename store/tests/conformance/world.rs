@@ -203,6 +203,9 @@ pub(crate) fn submitted(instance: InstanceId, task: u64) -> Fact {
         Event::Submitted {
             attempt: 1,
             retry_times: 0,
+            delay_until: None,
+            task_group: None,
+            dispatch_by: None,
         },
     )
 }

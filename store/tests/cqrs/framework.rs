@@ -11,7 +11,7 @@ use domain::{AggregateType, InstanceId, StreamId};
 use store::cqrs::{Hosted, HotStore, Refusal, Said};
 use store::{Log, Metadata, verify};
 
-use crate::{Task, World, worker};
+use crate::{Task, World, submit, worker};
 
 async fn a_task_is_commanded(
     framework: &CqrsFramework<Task, impl EventStore<Task>>,
@@ -22,10 +22,10 @@ async fn a_task_is_commanded(
         ("cause".to_owned(), "command SUBMIT".to_owned()),
     ]);
     framework
-        .execute_with_metadata("1000/1", Command::Submit, who)
+        .execute_with_metadata("1000/1", submit(), who)
         .await
         .unwrap();
-    framework.execute("1000/1", Command::Submit).await.unwrap();
+    framework.execute("1000/1", submit()).await.unwrap();
     framework
         .execute(
             "1000/1",
@@ -118,7 +118,7 @@ async fn a_new_owner_fences_the_old_one() {
             vec![],
             (),
         );
-        framework.execute("1000/1", Command::Submit).await.unwrap();
+        framework.execute("1000/1", submit()).await.unwrap();
         world.hand_over().await;
         let refused = framework
             .execute(
@@ -155,7 +155,7 @@ async fn many_commands_at_once_are_each_carried_out_once() {
             tokio::spawn(async move {
                 let id = format!("1000/{}", number % 100);
                 // Four commands for each task: a conflict is answered by asking again.
-                while let Err(error) = tasks.execute(&id, Command::Submit).await {
+                while let Err(error) = tasks.execute(&id, submit()).await {
                     assert!(
                         matches!(error, AggregateError::AggregateConflict),
                         "{error}"
@@ -183,7 +183,7 @@ async fn after_a_failed_commit_memory_and_log_tell_the_same_story() {
         let repository = Arc::new(world.repository().await);
         let store = Arc::new(HotStore::<TaskInstance>::new(repository));
         let framework = CqrsFramework::new(Shared(store.clone()), vec![], ());
-        framework.execute("1000/1", Command::Submit).await.unwrap();
+        framework.execute("1000/1", submit()).await.unwrap();
         // Written or not, the answer is the same: it is not known.
         for written in [false, true] {
             world.log.fail_every(u64::from(!written));
@@ -220,7 +220,7 @@ async fn after_a_failed_commit_memory_and_log_tell_the_same_story() {
             )
             .await
             .unwrap();
-        framework.execute("1000/2", Command::Submit).await.unwrap();
+        framework.execute("1000/2", submit()).await.unwrap();
         let report = verify(&*world.log).await.unwrap();
         assert_eq!((report.events, report.problems), (4, vec![]));
         let said = store.load_events("1000/1").await.unwrap();

@@ -6,23 +6,16 @@ use domain::task_instance::{Command, Event};
 use domain::{InstanceId, trigger};
 use store::cqrs::{Hosted, Refusal, Said};
 
-use crate::{Task, worker};
-
-fn submitted() -> Said<Event> {
-    Said(Event::Submitted {
-        attempt: 1,
-        retry_times: 0,
-    })
-}
+use crate::{Task, submit, submitted, worker};
 
 #[test]
 fn a_command_becomes_the_deciders_events() {
     TestFramework::<Task>::with(())
         .given_no_previous_events()
-        .when(Command::Submit)
-        .then_expect_events(vec![submitted()]);
+        .when(submit())
+        .then_expect_events(vec![Said(submitted())]);
     TestFramework::<Task>::with(())
-        .given(vec![submitted()])
+        .given(vec![Said(submitted())])
         .when(Command::RequestDispatch {
             worker: worker("w"),
         })
@@ -41,8 +34,8 @@ fn a_command_becomes_the_deciders_events() {
 #[test]
 fn the_same_command_again_becomes_nothing() {
     TestFramework::<Task>::with(())
-        .given(vec![submitted()])
-        .when(Command::Submit)
+        .given(vec![Said(submitted())])
+        .when(submit())
         .then_expect_events(vec![]);
 }
 
@@ -61,11 +54,11 @@ fn a_command_that_is_not_allowed_is_rejected() {
 fn nothing_is_decided_on_a_stream_that_makes_no_sense() {
     let refused = TestFramework::<Task>::with(())
         .given(vec![
-            submitted(),
-            submitted(),
+            Said(submitted()),
+            Said(submitted()),
             Said(Event::Dispatched { attempt: 1 }),
         ])
-        .when(Command::Submit)
+        .when(submit())
         .inspect_result();
     assert!(matches!(refused, Err(Refusal::Corrupt(_))), "{refused:?}");
 }

@@ -8,7 +8,7 @@ mod replay;
 
 use std::sync::Arc;
 
-use domain::task_instance::TaskInstance;
+use domain::task_instance::{Command, Event, TaskInstance, Terms};
 use domain::{Timestamp, WorkerRef};
 use store::cqrs::{Hosted, Repository};
 use store::{Database, FaultyLog, Lease, Log, MemoryLog, OpenOptions, SqlLog};
@@ -79,5 +79,21 @@ fn worker(id: &str) -> WorkerRef {
         id: id.into(),
         incarnation: "1".into(),
         host: "here".into(),
+    }
+}
+
+/// A task with nothing special about it is to be run.
+fn submit() -> Command {
+    Command::Submit(Terms::default())
+}
+
+/// What that becomes.
+fn submitted() -> Event {
+    Event::Submitted {
+        attempt: 1,
+        retry_times: 0,
+        delay_until: None,
+        task_group: None,
+        dispatch_by: None,
     }
 }

@@ -12,7 +12,7 @@ use store::cqrs::{Repository, Said};
 use store::upcast::Upcaster;
 use store::{Append, Chain, Log, LogError};
 
-use crate::{Task, World};
+use crate::{Task, World, submit, submitted};
 
 /// Remembers what it was told.
 #[derive(Clone, Default)]
@@ -43,7 +43,7 @@ async fn a_replay_tells_everything_in_order_and_ends_with_an_error_that_can_be_h
         };
         for number in 0..1_500 {
             framework
-                .execute(&format!("1000/{number}"), Command::Submit)
+                .execute(&format!("1000/{number}"), submit())
                 .await
                 .unwrap();
         }
@@ -122,13 +122,7 @@ fn count_from_one(old: Value) -> Result<Value, String> {
 async fn an_event_of_an_old_shape_is_read_through_its_upcaster_and_stays_as_it_was_written() {
     for world in World::each().await {
         let lease = world.log.acquire("a", 1, 3_600_000).await.unwrap()[0];
-        let fact = domain::Fact::Task(
-            "1000/1".parse().unwrap(),
-            Event::Submitted {
-                attempt: 1,
-                retry_times: 0,
-            },
-        );
+        let fact = domain::Fact::Task("1000/1".parse().unwrap(), submitted());
         let mut old = Chain::start().record(lease.shard, &fact, 1, "{}", domain::Timestamp(0));
         old.event_version = 0;
         old.payload = String::from(r#"{"submitted":{"number":0}}"#);
@@ -148,16 +142,10 @@ async fn an_event_of_an_old_shape_is_read_through_its_upcaster_and_stays_as_it_w
         let store =
             PersistedEventStore::<_, Task>::new_event_store(repository().with_upcasters(FROM_ZERO));
         let events = store.load_events("1000/1").await.unwrap();
-        assert_eq!(
-            events[0].payload,
-            Said(Event::Submitted {
-                attempt: 1,
-                retry_times: 0
-            })
-        );
+        assert_eq!(events[0].payload, Said(submitted()));
         // Decided on the new shape, written after the old one.
         CqrsFramework::new(store, vec![], ())
-            .execute("1000/1", Command::Submit)
+            .execute("1000/1", submit())
             .await
             .unwrap();
         assert_eq!(

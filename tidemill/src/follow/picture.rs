@@ -155,9 +155,13 @@ impl Picture {
                     Change::None
                 })
             }
-            Fact::Workflow(..) | Fact::Task(..) | Fact::Definition(..) | Fact::Trigger(..) => {
-                Ok(Change::None)
-            }
+            Fact::Workflow(..)
+            | Fact::Task(..)
+            | Fact::Definition(..)
+            | Fact::Trigger(..)
+            | Fact::TaskGroup(..)
+            | Fact::SerialQueue(..)
+            | Fact::Environment(..) => Ok(Change::None),
         }
     }
 
@@ -174,8 +178,20 @@ impl Picture {
                 self.submission = Some(Arc::clone(submission));
                 self.submitted_at = Some(at);
             }
-            workflow_instance::Event::Started {} => self.started_at = Some(at),
-            workflow_instance::Event::StopRequested { reason } => self.reason.clone_from(reason),
+            workflow_instance::Event::Started { .. } => self.started_at = Some(at),
+            workflow_instance::Event::PauseRequested { reason }
+            | workflow_instance::Event::BlockRequested { reason }
+            | workflow_instance::Event::StopRequested { reason } => self.reason.clone_from(reason),
+            workflow_instance::Event::Restarted { .. } => {
+                self.reason.clear();
+                self.ended_at = None;
+            }
+            workflow_instance::Event::Queued {}
+            | workflow_instance::Event::TimedOut {}
+            | workflow_instance::Event::TurnReleased { .. }
+            | workflow_instance::Event::AlertRaised { .. }
+            | workflow_instance::Event::AlertSettled { .. }
+            | workflow_instance::Event::Deleted {} => {}
             workflow_instance::Event::Finished { reason, .. } => {
                 self.reason.clone_from(reason);
                 self.ended_at = Some(at);
@@ -240,22 +256,28 @@ impl Task {
 
     /// No attempt is open, and none will follow.
     pub(crate) fn is_done(&self) -> bool {
-        self.fold.attempt > 0
-            && !self.fold.is_active()
-            && self.state() != Some(TaskState::NeedFaultTolerance)
+        self.retry_at().is_none()
+            && self.state().is_some_and(|state| {
+                state.is_finished() && state != TaskState::NeedFaultTolerance
+            })
     }
 
     /// Another attempt follows at this time.
     pub(crate) fn retry_at(&self) -> Option<Timestamp> {
         match self.fold.stage {
-            task_instance::Stage::Retrying { due } => Some(due),
+            task_instance::Stage::Retrying { due, .. } => Some(due),
             task_instance::Stage::Absent
+            | task_instance::Stage::Delayed { .. }
+            | task_instance::Stage::WaitingSlot { .. }
             | task_instance::Stage::Submitted
             | task_instance::Stage::OnWorker { .. }
+            | task_instance::Stage::OnEngine { .. }
+            | task_instance::Stage::Paused
             | task_instance::Stage::Succeeded { .. }
-            | task_instance::Stage::Failed
-            | task_instance::Stage::Killed
-            | task_instance::Stage::Lost => None,
+            | task_instance::Stage::Failed { .. }
+            | task_instance::Stage::Killed { .. }
+            | task_instance::Stage::Lost { .. }
+            | task_instance::Stage::Replacing => None,
         }
     }
 
@@ -289,29 +311,49 @@ impl Task {
                 worker.id.as_ref().clone_into(&mut self.worker);
                 self.reason.clear();
             }
-            E::DispatchFailed { reason, .. } | E::KillRequested { reason, .. } => {
+            E::DispatchFailed { reason, .. }
+            | E::KillRequested { reason, .. }
+            | E::Paused { reason, .. } => {
                 self.reason.clone_from(reason);
             }
+            E::Engaged { at, .. } => {
+                self.started = Some(task_instance::Started {
+                    started_at: *at,
+                    log_path: String::new(),
+                    pid: None,
+                });
+            }
+            E::Resumed { .. } => self.reason.clear(),
+            E::SuccessForced { var_pool, .. } => self.outputs.clone_from(var_pool),
             E::Started { started, .. } => self.started = Some(started.clone()),
             E::Finished {
                 ended_at,
                 started,
                 exit_code,
-                outputs,
+                var_pool,
                 reason,
                 ..
             } => {
                 self.started = started.clone().or_else(|| self.started.take());
                 self.ended_at = Some(*ended_at);
                 self.exit_code = *exit_code;
-                self.outputs.clone_from(outputs);
+                self.outputs.clone_from(var_pool);
                 self.reason.clone_from(reason);
             }
             E::Lost { reason, .. } => {
                 self.ended_at = Some(at);
                 self.reason.clone_from(reason);
             }
-            E::RetryAbandoned { .. } | E::Dispatched { .. } | E::LateReported { .. } => {}
+            E::RetryAbandoned { .. }
+            | E::Dispatched { .. }
+            | E::LateReported { .. }
+            | E::DelayPassed { .. }
+            | E::SlotGranted { .. }
+            | E::SlotReleased { .. }
+            | E::ChildStarted { .. }
+            | E::ChildEnded { .. }
+            | E::TimedOut { .. }
+            | E::Invalidated { .. } => {}
         }
         Ok(())
     }
@@ -320,7 +362,7 @@ impl Task {
         let pool: Vec<_> = self
             .outputs
             .iter()
-            .map(|output| json!({"prop": output.name, "direct": "OUT", "type": "VARCHAR", "value": output.value}))
+            .map(|output| json!({"prop": output.name, "direct": "OUT", "type": output.type_name, "value": output.value}))
             .collect();
         json!({
             "name": self.name,
@@ -344,7 +386,7 @@ impl Task {
 
 /// Which tasks a run with start nodes is about, as the domain chooses them.
 fn selected(known: &[Known], submission: &Submission) -> Vec<bool> {
-    if submission.start_nodes.is_empty() {
+    if submission.scope.start_nodes.is_empty() {
         return vec![true; known.len()];
     }
     let by_name: HashMap<_, _> = known
@@ -364,7 +406,7 @@ fn selected(known: &[Known], submission: &Submission) -> Vec<bool> {
             after[earlier].push(index);
         }
     }
-    let next = match submission.depend {
+    let next = match submission.scope.depend {
         Depend::TaskOnly => vec![Vec::new(); known.len()],
         Depend::TaskPre => before,
         Depend::TaskPost => after,
@@ -372,6 +414,7 @@ fn selected(known: &[Known], submission: &Submission) -> Vec<bool> {
     let mut open: Vec<usize> = (0..known.len())
         .filter(|&index| {
             submission
+                .scope
                 .start_nodes
                 .contains(&TaskCode(known[index].code))
         })

@@ -79,7 +79,12 @@ fn row(event: &Event, names: &HashMap<TaskCode, &str>) -> [String; 6] {
                 fact.attempt().to_string(),
             )
         }
-        Fact::Workflow(..) | Fact::Definition(..) | Fact::Trigger(..) => {
+        Fact::Workflow(..)
+        | Fact::Definition(..)
+        | Fact::Trigger(..)
+        | Fact::TaskGroup(..)
+        | Fact::SerialQueue(..)
+        | Fact::Environment(..) => {
             (String::new(), String::new())
         }
     };
@@ -106,7 +111,11 @@ fn detail(fact: &Fact) -> String {
     match fact {
         Fact::Workflow(_, event) => run_detail(event),
         Fact::Task(_, event) => task_detail(event),
-        Fact::Definition(..) | Fact::Trigger(..) => String::new(),
+        Fact::Definition(..)
+        | Fact::Trigger(..)
+        | Fact::TaskGroup(..)
+        | Fact::SerialQueue(..)
+        | Fact::Environment(..) => String::new(),
     }
 }
 
@@ -116,15 +125,39 @@ fn run_detail(event: &RunEvent) -> String {
             "{}/{} version {}",
             asked.project, asked.workflow, asked.version
         ),
-        RunEvent::Started {} => String::new(),
-        RunEvent::StopRequested { reason } => reason.clone(),
-        RunEvent::Finished { state, reason } => with(state.name(), reason),
+        RunEvent::Queued {}
+        | RunEvent::Started { .. }
+        | RunEvent::TimedOut {}
+        | RunEvent::TurnReleased { .. }
+        | RunEvent::Deleted {} => String::new(),
+        RunEvent::PauseRequested { reason }
+        | RunEvent::BlockRequested { reason }
+        | RunEvent::StopRequested { reason } => reason.clone(),
+        RunEvent::Finished { state, reason, .. } => with(state.name(), reason),
+        RunEvent::Restarted {
+            restart,
+            run_times,
+            reason,
+            ..
+        } => format!("{} (run {run_times}): {reason}", restart.name()),
+        RunEvent::AlertRaised { alert, .. } => alert.text.clone(),
+        RunEvent::AlertSettled { reason, .. } if reason.is_empty() => "told".to_owned(),
+        RunEvent::AlertSettled { reason, .. } => format!("not told: {reason}"),
     }
 }
 
 fn task_detail(event: &TaskEvent) -> String {
     match event {
-        TaskEvent::Submitted { retry_times: 0, .. } | TaskEvent::Dispatched { .. } => String::new(),
+        TaskEvent::Submitted { retry_times: 0, .. }
+        | TaskEvent::Dispatched { .. }
+        | TaskEvent::DelayPassed { .. }
+        | TaskEvent::SlotGranted { .. }
+        | TaskEvent::SlotReleased { .. }
+        | TaskEvent::Engaged { .. }
+        | TaskEvent::Resumed { .. } => String::new(),
+        TaskEvent::ChildStarted { instance, .. } => format!("workflow instance {instance}"),
+        TaskEvent::ChildEnded { index, state, .. } => format!("child {index} ended {state}"),
+        TaskEvent::TimedOut { strategy, .. } => format!("{strategy:?}").to_uppercase(),
         TaskEvent::Submitted { retry_times, .. } => format!("retry {retry_times}"),
         TaskEvent::DispatchRequested { worker, .. } | TaskEvent::Adopted { worker, .. } => {
             format!("worker {} on {}", worker.id, worker.host)
@@ -136,17 +169,20 @@ fn task_detail(event: &TaskEvent) -> String {
         TaskEvent::DispatchFailed { reason, .. }
         | TaskEvent::KillRequested { reason, .. }
         | TaskEvent::Lost { reason, .. }
+        | TaskEvent::Paused { reason, .. }
+        | TaskEvent::SuccessForced { reason, .. }
+        | TaskEvent::Invalidated { reason, .. }
         | TaskEvent::RetryAbandoned { reason, .. } => reason.clone(),
         TaskEvent::Finished {
             outcome,
             reason,
-            outputs,
+            var_pool,
             retry_at,
             ..
         } => {
             let mut said = vec![with(word(*outcome), reason)];
             said.extend(
-                outputs
+                var_pool
                     .iter()
                     .map(|output| format!("{}={}", output.name, output.value)),
             );

@@ -228,7 +228,7 @@ fn is_same(asked: &Submission, target: &Target, ask: &Ask, start_nodes: &[u64]) 
     let mut now: Vec<_> = now.into_iter().collect();
     before.sort_unstable();
     now.sort_unstable();
-    let mut nodes_before: Vec<_> = asked.start_nodes.iter().map(|code| code.0).collect();
+    let mut nodes_before: Vec<_> = asked.scope.start_nodes.iter().map(|code| code.0).collect();
     let mut nodes_now = start_nodes.to_vec();
     nodes_before.sort_unstable();
     nodes_now.sort_unstable();
@@ -237,7 +237,7 @@ fn is_same(asked: &Submission, target: &Target, ask: &Ask, start_nodes: &[u64]) 
         && nodes_before == nodes_now
         && asked.dry_run == ask.dry_run
         && json!(asked.failure) == json!(word(&ask.failure))
-        && json!(asked.depend) == json!(word(&ask.depend))
+        && json!(asked.scope.depend) == json!(word(&ask.depend))
 }
 
 /// A choice as the API writes it.

@@ -6,11 +6,9 @@ use super::*;
 fn a4_a10_a_result_told_three_times_submits_the_successors_once() {
     let mut world = World::of(diamond());
     world.succeed("top");
-    let words = Command::Report {
+    let words = Command::Task {
         task: TaskCode::of_name("top"),
-        attempt: 1,
-        worker: worker("w"),
-        word: Word::Finished(report(Outcome::Success)),
+        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
     };
     for _ in 0..3 {
         assert_eq!(world.ask(&words), [""; 0]);
@@ -88,11 +86,9 @@ fn a39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
     world.run_on_worker("a");
     world.lose("a", "w");
-    let late = Command::Report {
+    let late = Command::Task {
         task: TaskCode::of_name("a"),
-        attempt: 1,
-        worker: worker("w"),
-        word: Word::Finished(report(Outcome::Success)),
+        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
     };
     assert_eq!(world.ask(&late), ["a late_reported"]);
     assert_eq!(world.ask(&late), [""; 0]);
@@ -113,11 +109,9 @@ fn a39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended()
     world.dispatch_to("a", "other");
     world.succeed("a");
     world.ended(WorkflowState::Success);
-    let late = Command::Report {
+    let late = Command::Task {
         task: TaskCode::of_name("a"),
-        attempt: 1,
-        worker: worker("w"),
-        word: Word::Finished(report(Outcome::Failure)),
+        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Failure)) },
     };
     assert_eq!(world.ask(&late), ["a late_reported"]);
     world.ended(WorkflowState::Success);
@@ -150,11 +144,9 @@ fn a_worker_lost_while_a_failed_run_ends_is_not_replaced() {
 fn a17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
     let mut world = World::of(diamond());
     world.dispatch("top");
-    let result = Command::Report {
+    let result = Command::Task {
         task: TaskCode::of_name("top"),
-        attempt: 1,
-        worker: worker("w"),
-        word: Word::Finished(report(Outcome::Success)),
+        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
     };
     // The append fails: the run is thrown away and read again, and the worker says it again.
     let mut doomed = world.run.clone();
@@ -211,11 +203,11 @@ fn a44_after_a_takeover_the_run_owes_what_it_owed() {
     let owed: Vec<_> = world.run.obligations().collect();
     assert_eq!(world.reread().obligations().collect::<Vec<_>>(), owed);
     assert_eq!(
-        world.owed(|owed| matches!(owed, Obligation::Send { .. })),
+        world.owed(|owed| matches!(owed, Owed::Send { .. })),
         ["asked"]
     );
     assert_eq!(
-        world.owed(|owed| matches!(owed, Obligation::Retry { .. })),
+        world.owed(|owed| matches!(owed, Owed::Wake { .. })),
         ["waiting"]
     );
 }
@@ -223,7 +215,7 @@ fn a44_after_a_takeover_the_run_owes_what_it_owed() {
 #[test]
 fn facts_that_are_not_of_this_run_or_not_next_are_damage() {
     let world = World::of(diamond());
-    let stranger = Fact::Workflow(InstanceId(2_000), workflow_instance::Event::Started {});
+    let stranger = Fact::Workflow(InstanceId(2_000), workflow_instance::Event::Queued {});
     let top = TaskId {
         instance: world.run.id(),
         task: TaskCode::of_name("top"),
@@ -246,6 +238,9 @@ fn facts_that_are_not_of_this_run_or_not_next_are_damage() {
         TaskEvent::Submitted {
             attempt: 1,
             retry_times: 0,
+            delay_until: None,
+            task_group: None,
+            dispatch_by: None,
         },
     );
     for (fact, sequence) in [

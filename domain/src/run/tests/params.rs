@@ -1,8 +1,7 @@
 //! Values that tasks are given and hand on.
 
 use super::*;
-use crate::task_instance::Output;
-use crate::workflow_definition::Param;
+use crate::workflow_definition::{Direction, Param};
 
 fn out(name: &str) -> Param {
     Param {
@@ -20,14 +19,8 @@ fn succeed_with(world: &mut World, task: &str, outputs: &[(&str, &str)]) {
     world.dispatch(task);
     world.say(
         task,
-        Word::Finished(Report {
-            outputs: outputs
-                .iter()
-                .map(|(name, value)| Output {
-                    name: (*name).to_owned(),
-                    value: (*value).to_owned(),
-                })
-                .collect(),
+        Word::Finished(End {
+            outputs: values(outputs),
             ..report(Outcome::Success)
         }),
     );
@@ -35,7 +28,9 @@ fn succeed_with(world: &mut World, task: &str, outputs: &[(&str, &str)]) {
 
 fn params(world: &World, task: &str) -> Vec<(String, String)> {
     let assignment = world.run.assignment(TaskCode::of_name(task)).unwrap();
-    assignment.params.into_iter().collect()
+    let own = assignment.params.into_iter();
+    own.filter(|(name, _)| !name.starts_with("system."))
+        .collect()
 }
 
 fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -66,7 +61,7 @@ fn an_output_that_the_author_did_not_declare_goes_nowhere() {
     succeed_with(&mut world, "a", &[("rows", "42"), ("PATH", "/evil")]);
     assert_eq!(params(&world, "b"), values(&[("rows", "42")]));
     let stored = world.log.iter().any(|step| {
-        matches!(&step.fact, Fact::Task(_, TaskEvent::Finished { outputs, .. }) if outputs.len() > 1)
+        matches!(&step.fact, Fact::Task(_, TaskEvent::Finished { var_pool, .. }) if var_pool.len() > 1)
     });
     assert!(!stored);
 }
@@ -119,15 +114,12 @@ fn a_failed_attempt_hands_nothing_on() {
     world.dispatch("a");
     world.say(
         "a",
-        Word::Finished(Report {
-            outputs: vec![Output {
-                name: "x".to_owned(),
-                value: "half done".to_owned(),
-            }],
+        Word::Finished(End {
+            outputs: values(&[("x", "half done")]),
             ..report(Outcome::Failure)
         }),
     );
-    world.retry("a", 0);
+    world.wake("a", 0);
     succeed_with(&mut world, "a", &[]);
     assert_eq!(params(&world, "b"), values(&[]));
 }
@@ -150,24 +142,29 @@ fn an_assignment_says_everything_a_worker_needs() {
         ..submission()
     })));
     succeed_with(&mut world, "extract", &[("rows", "42")]);
+    let assignment = world.run.assignment(load).unwrap();
     assert_eq!(
-        world.run.assignment(load),
-        Some(Assignment {
-            attempt: AttemptId {
-                task: TaskId {
-                    instance: InstanceId(1_000),
-                    task: load,
-                },
-                number: 1,
+        assignment.attempt,
+        AttemptId {
+            task: TaskId {
+                instance: InstanceId(1_000),
+                task: load,
             },
-            workflow: "flow".to_owned(),
-            task: "load".to_owned(),
-            kind: "SHELL",
-            body: "load 42 of friday in ${HOME} '${setValue(done=1)}'".to_owned(),
-            params: values(&[("day", "friday"), ("rows", "42")])
-                .into_iter()
-                .collect(),
-        })
+            number: 1,
+        }
+    );
+    assert_eq!(
+        (assignment.workflow.as_str(), assignment.task.as_str()),
+        ("flow", "load")
+    );
+    assert_eq!((assignment.kind, assignment.options.as_str()), ("SHELL", ""));
+    assert_eq!(
+        assignment.body,
+        "load 42 of friday in ${HOME} '${setValue(done=1)}'"
+    );
+    assert_eq!(
+        params(&world, "load"),
+        values(&[("day", "friday"), ("rows", "42")])
     );
     assert_eq!(world.run.assignment(TaskCode(1)), None);
 }

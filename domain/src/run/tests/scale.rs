@@ -14,18 +14,16 @@ fn run_through(tasks: Vec<TaskSpec>) -> Counted {
     let mut queue = VecDeque::new();
     counted.see(&begin, &mut queue);
     while let Some(code) = queue.pop_front() {
-        let ask = Command::RequestDispatch {
-            task: code,
-            worker: worker("w"),
-        };
+        let ask = Command::Task {
+        task: code,
+        command: TaskCommand::RequestDispatch { worker: worker("w") },
+    };
         let asked = run.handle(&ask, at(0)).unwrap();
         counted.see(&asked, &mut queue);
-        let end = Command::Report {
-            task: code,
-            attempt: 1,
-            worker: worker("w"),
-            word: Word::Finished(report(Outcome::Success)),
-        };
+        let end = Command::Task {
+        task: code,
+        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
+    };
         let ended = run.handle(&end, at(0)).unwrap();
         counted.see(&ended, &mut queue);
     }

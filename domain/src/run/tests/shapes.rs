@@ -146,9 +146,9 @@ fn a_task_is_retried_until_its_budget_is_used_up() {
         assert_eq!(world.attempt("a"), attempt);
         assert_eq!(world.fail("a"), ["a dispatched", "a finished"]);
         assert_eq!(world.state(), WorkflowState::RunningExecution);
-        assert_eq!(world.retry("a", due - 1), [""; 0]);
-        assert_eq!(world.retry("a", due), ["a submitted"]);
-        assert_eq!(world.retry("a", due), [""; 0], "a timer may ring twice");
+        assert_eq!(world.wake("a", due - 1), [""; 0]);
+        assert_eq!(world.wake("a", due), ["a submitted"]);
+        assert_eq!(world.wake("a", due), [""; 0], "a timer may ring twice");
     }
     assert_eq!(
         world.fail("a"),
@@ -169,7 +169,7 @@ fn a_retry_that_succeeds_leaves_no_trace_on_the_run() {
             },
         );
         world.fail("a");
-        world.retry("a", 10);
+        world.wake("a", 10);
         world.succeed("a");
         world.succeed("c");
         world.succeed("b");
@@ -263,8 +263,7 @@ fn start_nodes_run_alone_or_with_what_comes_before_or_after_them() {
         let mut world = World::start(
             tasks(),
             Submission {
-                start_nodes: vec![TaskCode::of_name("b")],
-                depend,
+                scope: scope(&["b"], depend),
                 ..submission()
             },
         );
@@ -283,21 +282,20 @@ fn a_task_that_takes_no_part_cannot_be_moved() {
     let mut world = World::start(
         vec![task("a", &[]), task("b", &["a"])],
         Submission {
-            start_nodes: vec![TaskCode::of_name("a")],
-            depend: Depend::TaskOnly,
+            scope: scope(&["a"], Depend::TaskOnly),
             ..submission()
         },
     );
-    let refused = world.try_ask(&Command::KillTask {
+    let refused = world.try_ask(&Command::Task {
         task: TaskCode::of_name("b"),
-        reason: "alice asked".to_owned(),
+        command: TaskCommand::Kill { reason: "alice asked".to_owned() },
     });
     assert_eq!(
         refused.unwrap_err().to_string(),
         "KILL is not allowed: task \"b\" of workflow instance 1000 is not submitted; \
          nothing is allowed any more"
     );
-    let unknown = world.try_ask(&Command::RetryDue { task: TaskCode(1) });
+    let unknown = world.try_ask(&Command::Task { task: TaskCode(1), command: TaskCommand::Wake });
     assert!(unknown.is_err());
     world.succeed("a");
     world.ended(WorkflowState::Success);
@@ -307,12 +305,7 @@ fn a_task_that_takes_no_part_cannot_be_moved() {
 fn a_submission_is_checked_against_its_workflow() {
     let workflow = workflow(diamond());
     let flaws = |start_nodes: &[&str], depend| {
-        let submission = Submission {
-            start_nodes: start_nodes.iter().map(|n| TaskCode::of_name(n)).collect(),
-            depend,
-            ..submission()
-        };
-        Run::submission_flaws(&submission, &workflow)
+        Run::scope_flaws(&scope(start_nodes, depend), &workflow)
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()

@@ -46,7 +46,7 @@ fn a_stop_between_retries_gives_the_retry_up() {
     );
     world.ended(WorkflowState::Stop);
     assert_eq!(world.task_state("a"), Some(TaskState::Failure));
-    assert_eq!(world.retry("a", 10), [""; 0]);
+    assert_eq!(world.wake("a", 10), [""; 0]);
     assert_eq!(world.submissions("a"), 1);
 }
 
@@ -89,7 +89,7 @@ fn an_ended_run_cannot_be_stopped() {
     });
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "STOP is not allowed: workflow instance 1000 is SUCCESS; nothing is allowed any more"
+        "STOP is not allowed: workflow instance 1000 is SUCCESS; allowed now: RERUN, EXECUTE_TASK, DELETE"
     );
     world.ended(WorkflowState::Success);
 }
@@ -103,29 +103,27 @@ fn a_run_that_nobody_asked_for_cannot_be_stopped_or_moved() {
         Command::Stop {
             reason: String::new(),
         },
-        Command::KillTask {
-            task: top,
-            reason: String::new(),
-        },
-        Command::RequestDispatch {
-            task: top,
-            worker: worker("w"),
-        },
+        Command::Task {
+        task: top,
+        command: TaskCommand::Kill { reason: String::new() },
+    },
+        Command::Task {
+        task: top,
+        command: TaskCommand::RequestDispatch { worker: worker("w") },
+    },
     ] {
         assert!(run.handle(&command, at(0)).is_err());
     }
-    let late = Command::Report {
+    let late = Command::Task {
         task: top,
-        attempt: 1,
-        worker: worker("w"),
-        word: Word::Accepted,
+        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Accepted },
     };
     assert_eq!(run.handle(&late, at(0)), Ok(vec![]));
     assert_eq!(run, untouched);
 }
 
 #[test]
-fn killing_one_task_leaves_the_others_alone_and_fails_the_run() {
+fn killing_one_task_leaves_the_others_alone_and_the_run_ends_stopped() {
     for failure in [FailureStrategy::Continue, FailureStrategy::End] {
         let mut world = World::start(
             vec![task("a", &[]), task("b", &[]), task("after_a", &["a"])],
@@ -138,7 +136,7 @@ fn killing_one_task_leaves_the_others_alone_and_fails_the_run() {
         assert_eq!(world.kill("a"), [""; 0]);
         assert_eq!(world.find_worker(), ["b"]);
         world.succeed("b");
-        world.ended(WorkflowState::Failure);
+        world.ended(WorkflowState::Stop);
         assert_eq!(world.task_state("after_a"), None);
         assert_eq!(world.reason(), "task \"a\" was killed: alice asked");
     }
@@ -152,21 +150,21 @@ fn a31_killing_a_running_task_is_carried_out_by_its_worker() {
     assert_eq!(world.to_kill(), ["a"]);
     world.end("a", Outcome::Kill);
     world.succeed("b");
-    world.ended(WorkflowState::Failure);
+    world.ended(WorkflowState::Stop);
 }
 
 #[test]
 fn a23_what_was_killed_is_not_dispatched() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
     world.kill("a");
-    let refused = world.try_ask(&Command::RequestDispatch {
+    let refused = world.try_ask(&Command::Task {
         task: TaskCode::of_name("a"),
-        worker: worker("w"),
+        command: TaskCommand::RequestDispatch { worker: worker("w") },
     });
     assert_eq!(
         refused.unwrap_err().to_string(),
         "DISPATCH is not allowed: task \"a\" of workflow instance 1000 is KILL; \
-         nothing is allowed any more"
+         allowed now: FORCE_SUCCESS"
     );
     assert_eq!(world.find_worker(), ["b"]);
 }
@@ -180,6 +178,6 @@ fn killing_a_task_between_retries_fails_it_for_good() {
     world.ended(WorkflowState::Failure);
     assert_eq!(
         world.reason(),
-        "task \"a\" failed and was not retried: alice asked"
+        "task \"a\" failed: exit code 1"
     );
 }

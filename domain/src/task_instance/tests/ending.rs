@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::aggregate::Aggregate;
-use crate::task_instance::{Obligation, Stage, TaskState};
+use crate::task_instance::{Obligation, TaskState};
 use crate::testing::fold;
 
 /// The failure of an attempt, with another one due.
@@ -37,18 +37,18 @@ fn a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
     let answer = given(&running())
         .when(&report_failure(1, "a", 1))
         .then(&[failed_for_now(1)])
-        .owing(&[Obligation::Retry { due: at(NOW + 60) }]);
+        .owing(&[Obligation::Wake { at: at(NOW + 60) }]);
     assert_eq!(answer.state.state(), Some(TaskState::Failure));
-    assert!(answer.state.is_active());
+    assert!(is_active(&answer.state));
     let waiting = and(running(), failed_for_now(1));
     given(&waiting)
-        .when(&Command::Retry { at: at(NOW + 59) })
+        .when(&wake(NOW + 59))
         .then_nothing();
     given(&waiting)
-        .when(&Command::Retry { at: at(NOW + 60) })
+        .when(&wake(NOW + 60))
         .then(&[resubmitted(2, 1)]);
     given(&and(waiting, resubmitted(2, 1)))
-        .when(&Command::Retry { at: at(NOW + 61) })
+        .when(&wake(NOW + 61))
         .then_nothing();
 }
 
@@ -58,10 +58,10 @@ fn the_retry_budget_is_exhausted_by_failures_and_by_nothing_else() {
     let mut budget_used = vec![];
     for attempt in 1..=4 {
         let steps = match attempt {
-            1 => vec![Command::Submit, dispatch("a"), report_failure(1, "a", 2)],
+            1 => vec![submit(), dispatch("a"), report_failure(1, "a", 2)],
             // The second attempt is refused and then lost: neither costs anything.
             2 => vec![
-                Command::Retry { at: at(NOW + 60) },
+                wake(NOW + 60),
                 dispatch("a"),
                 refuse(2, "a"),
                 dispatch("b"),
@@ -70,7 +70,7 @@ fn the_retry_budget_is_exhausted_by_failures_and_by_nothing_else() {
             _ => vec![
                 dispatch("a"),
                 report_failure(attempt, "a", 2),
-                Command::Retry { at: at(NOW + 60) },
+                wake(NOW + 60),
             ],
         };
         for command in steps {
@@ -80,20 +80,17 @@ fn the_retry_budget_is_exhausted_by_failures_and_by_nothing_else() {
         budget_used.push((task.attempt, task.retry_times));
     }
     assert_eq!(budget_used, [(1, 0), (3, 1), (4, 2), (4, 2)]);
-    assert_eq!(task.stage, Stage::Failed);
+    assert!(matches!(task.stage, Stage::Failed { .. }));
 }
 
 #[test]
 fn only_a_failure_is_retried() {
     for outcome in [Outcome::Success, Outcome::Kill] {
-        let Command::ReportFinished { retry, .. } = report_failure(1, "a", 3) else {
-            unreachable!()
-        };
         let word = Command::ReportFinished {
             attempt: 1,
             worker: worker("a"),
             report: report(outcome),
-            retry,
+            terms: retrying(3),
         };
         given(&running()).when(&word).then(&[finished(1, outcome)]);
     }
@@ -105,21 +102,24 @@ fn a24_a25_a_failure_before_the_start_is_retried_after_the_interval() {
     let early = Report {
         started: None,
         exit_code: None,
-        outputs: vec![],
+        var_pool: vec![],
         ended_at: at(0),
         reason: "the work directory cannot be made".to_owned(),
         ..report(Outcome::Failure)
-    };
-    let Command::ReportFinished { retry, .. } = report_failure(1, "a", 1) else {
-        unreachable!()
     };
     let answer = given(&asked()).when(&Command::ReportFinished {
         attempt: 1,
         worker: worker("a"),
         report: early,
-        retry,
+        terms: retrying(1),
     });
-    assert_eq!(answer.state.stage, Stage::Retrying { due: at(NOW + 60) });
+    assert_eq!(
+        answer.state.stage,
+        Stage::Retrying {
+            due: at(NOW + 60),
+            reason: "the work directory cannot be made".into(),
+        }
+    );
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a27_a_failure_before_the_body_exists_is_a_failure_with_an_end() {
     let early = Report {
         started: None,
         exit_code: None,
-        outputs: vec![],
+        var_pool: vec![],
         reason: "unknown task type".to_owned(),
         ..report(Outcome::Failure)
     };
@@ -135,7 +135,7 @@ fn a27_a_failure_before_the_body_exists_is_a_failure_with_an_end() {
         attempt: 1,
         worker: worker("a"),
         report: early,
-        retry: None,
+        terms: terms(),
     });
     assert_eq!(answer.state.state(), Some(TaskState::Failure));
     answer.then(&[Event::Finished {
@@ -144,9 +144,11 @@ fn a27_a_failure_before_the_body_exists_is_a_failure_with_an_end() {
         ended_at: at(200),
         started: None,
         exit_code: None,
-        outputs: vec![],
+        var_pool: vec![],
         reason: "unknown task type".to_owned(),
         retry_at: None,
+        branches: None,
+        cache_key: None,
     }]);
 }
 
@@ -166,7 +168,7 @@ fn a29_a31_a_kill_of_what_a_worker_has_is_its_to_carry_out() {
         let before = fold(TaskInstance::default(), &past).state();
         let answer = given(&past).when(&kill()).then(&[kill_requested(1)]);
         assert_eq!(answer.state.state(), before, "asking changes no state");
-        let owed: Vec<_> = answer.state.owes().collect();
+        let owed: Vec<_> = answer.state.owes();
         assert_eq!(
             owed.iter()
                 .any(|owed| matches!(owed, Obligation::Send { .. })),
@@ -188,7 +190,7 @@ fn a29_a31_a_kill_of_what_a_worker_has_is_its_to_carry_out() {
 #[test]
 fn a32_the_kill_is_told_before_the_attempt_is_sent() {
     let task = fold(TaskInstance::default(), &and(asked(), kill_requested(1)));
-    let owed: Vec<_> = task.owes().collect();
+    let owed: Vec<_> = task.owes();
     let place = |wanted: fn(&Obligation) -> bool| owed.iter().position(wanted).unwrap();
     assert!(
         place(|owed| matches!(owed, Obligation::Kill { .. }))
@@ -277,7 +279,7 @@ fn a_kill_between_retries_gives_the_retry_up() {
     let failed = and(waiting, abandoned(1));
     given(&failed).when(&kill()).then_nothing();
     given(&failed)
-        .when(&Command::Retry { at: at(NOW + 60) })
+        .when(&wake(NOW + 60))
         .then_nothing();
 }
 

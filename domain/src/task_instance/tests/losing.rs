@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::aggregate::Aggregate;
-use crate::task_instance::{Obligation, Stage, TaskState};
+use crate::task_instance::{Obligation, TaskState};
 use crate::testing::{fold, reborn};
 
 fn late(attempt: u32, outcome: Outcome) -> Event {
@@ -50,14 +50,14 @@ fn a36_the_refusals_of_a_lost_attempt_are_not_held_against_the_next() {
 fn a_lost_attempt_that_nobody_wants_is_not_replaced() {
     let answer = given(&running())
         .when(&lose(worker("a"), false))
-        .then(&[lost(1)])
+        .then(&[lost_for_good(1)])
         .owing(&[]);
     assert_eq!(answer.state.state(), Some(TaskState::NeedFaultTolerance));
     given(&and(running(), kill_requested(1)))
         .when(&lose(worker("a"), true))
-        .then(&[lost(1)])
+        .then(&[lost_for_good(1)])
         .owing(&[]);
-    given(&[running(), vec![kill_requested(1), lost(1)]].concat())
+    given(&[running(), vec![kill_requested(1), lost_for_good(1)]].concat())
         .when(&kill())
         .then_nothing();
 }
@@ -134,7 +134,7 @@ fn a39_other_words_about_a_fenced_attempt_change_nothing() {
 
 #[test]
 fn a39_a_result_of_a_lost_attempt_without_a_successor_does_not_bring_the_task_back() {
-    let answer = given(&and(running(), lost(1)))
+    let answer = given(&and(running(), lost_for_good(1)))
         .when(&report_finished(1, "a", Outcome::Success))
         .then(&[late(1, Outcome::Success)]);
     assert_eq!(answer.state.state(), Some(TaskState::NeedFaultTolerance));

@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::Aggregate;
-use crate::task_instance::{Obligation, Phase, Stage, TaskState};
+use crate::id::InstanceId;
+use crate::task_instance::{Obligation, Phase, TaskState, Wake, Work};
 use crate::testing::{fold, reborn};
+use crate::workflow_definition::{TaskGroupRef, Timeout, TimeoutStrategy};
+use crate::workflow_instance::WorkflowState;
 
 fn some_worker() -> impl Strategy<Value = WorkerRef> {
     (prop::sample::select(vec!["a", "b"]), 1..=2_u32)
@@ -16,12 +19,36 @@ fn some_outcome() -> impl Strategy<Value = Outcome> {
     prop::sample::select(vec![Outcome::Success, Outcome::Failure, Outcome::Kill])
 }
 
-fn some_retry() -> impl Strategy<Value = Option<Retry>> {
-    prop::option::of((0..3_u32, 0..100_i64).prop_map(|(times, now)| Retry {
-        times,
-        interval: std::time::Duration::from_secs(10),
-        at: at(now),
-    }))
+fn some_span() -> impl Strategy<Value = Option<Duration>> {
+    prop::option::of((1..30_u64).prop_map(Duration::from_secs))
+}
+
+fn some_terms() -> impl Strategy<Value = Terms> {
+    let strategy = prop::sample::select(vec![
+        TimeoutStrategy::Warn,
+        TimeoutStrategy::Failed,
+        TimeoutStrategy::WarnFailed,
+    ]);
+    let group = prop::option::weighted(0.3, Just("gpu"));
+    let retry = prop::option::of(0..3_u32);
+    let spans = (some_span(), some_span(), some_span());
+    (0..200_i64, spans, strategy, group, retry).prop_map(
+        |(now, (delay, dispatch_timeout, timeout), strategy, group, retry)| Terms {
+            at: at(now),
+            delay: delay.unwrap_or_default(),
+            task_group: group.map(|name| TaskGroupRef {
+                name: name.to_owned(),
+                priority: 0,
+            }),
+            dispatch_timeout,
+            timeout: timeout.map(|after| Timeout { after, strategy }),
+            retry: retry.map(|times| Retry {
+                times,
+                interval: Duration::from_secs(10),
+            }),
+            worker_group: "default".to_owned(),
+        },
+    )
 }
 
 fn some_report() -> impl Strategy<Value = Report> {
@@ -34,11 +61,20 @@ fn some_report() -> impl Strategy<Value = Report> {
     })
 }
 
-fn some_command() -> impl Strategy<Value = Command> {
+fn some_state() -> impl Strategy<Value = WorkflowState> {
+    prop::sample::select(vec![
+        WorkflowState::Success,
+        WorkflowState::Failure,
+        WorkflowState::Pause,
+    ])
+}
+
+/// What a worker, a child or a clock may say at any time.
+fn some_news() -> impl Strategy<Value = Command> {
     let attempt = 0..4_u32;
+    let index = 0..3_u32;
+    let child = |index: u32| InstanceId(2_000 + u64::from(index));
     prop_oneof![
-        2 => Just(Command::Submit),
-        6 => some_worker().prop_map(|worker| Command::RequestDispatch { worker }),
         4 => (attempt.clone(), some_worker())
             .prop_map(|(attempt, worker)| Command::Accept { attempt, worker }),
         2 => (attempt.clone(), some_worker()).prop_map(|(attempt, worker)| Command::Refuse {
@@ -47,36 +83,85 @@ fn some_command() -> impl Strategy<Value = Command> {
             reason: "full".to_owned(),
             at: at(NOW),
         }),
-        4 => (attempt.clone(), some_worker()).prop_map(|(attempt, worker)| {
-            Command::ReportStarted { attempt, worker, started: start() }
+        4 => (attempt.clone(), some_worker(), some_terms()).prop_map(|(attempt, worker, terms)| {
+            Command::ReportStarted { attempt, worker, started: start(), terms }
         }),
-        4 => (attempt, some_worker(), some_report(), some_retry()).prop_map(
-            |(attempt, worker, report, retry)| Command::ReportFinished {
+        4 => (attempt.clone(), some_worker(), some_report(), some_terms()).prop_map(
+            |(attempt, worker, report, terms)| Command::ReportFinished {
                 attempt,
                 worker,
                 report,
-                retry,
+                terms,
             }
         ),
-        1 => some_outcome().prop_map(|outcome| Command::Conclude {
-            outcome,
-            at: at(NOW),
-            reason: "as asked".to_owned(),
+        2 => (some_worker(), any::<bool>(), some_terms()).prop_map(|(worker, replace, terms)| {
+            Command::Lose { worker, reason: "its lease ran out".to_owned(), replace, terms }
         }),
-        2 => (some_worker(), any::<bool>()).prop_map(|(worker, replace)| lose(worker, replace)),
-        2 => (0..120_i64).prop_map(|now| Command::Retry { at: at(now) }),
-        1 => Just(kill()),
+        3 => some_terms().prop_map(Command::Wake),
+        3 => (attempt.clone(), some_terms())
+            .prop_map(|(attempt, terms)| Command::GrantSlot { attempt, terms }),
+        2 => attempt.clone().prop_map(|attempt| Command::ReleaseSlot { attempt }),
+        3 => (attempt, index.clone(), prop::option::weighted(0.3, Just(Wake::Resume))).prop_map(
+            move |(attempt, index, wake)| Command::StartChild {
+                attempt,
+                index,
+                instance: child(index),
+                wake,
+            }
+        ),
+        3 => (index, some_state()).prop_map(move |(index, state)| Command::EndChild {
+            index,
+            instance: child(index),
+            state,
+            outputs: vec![],
+        }),
+        1 => Just(pause()),
     ]
 }
 
-/// What the spec says of states and what they owe, in one place.
+/// What the run, or a person, may ask for.
+fn some_order() -> impl Strategy<Value = Command> {
+    let work = prop_oneof![
+        Just(Work::Check),
+        (1..4_u32, 1..3_u32).prop_map(|(planned, parallelism)| Work::Children {
+            planned,
+            parallelism,
+        }),
+    ];
+    prop_oneof![
+        4 => some_terms().prop_map(Command::Submit),
+        6 => some_worker().prop_map(|worker| Command::RequestDispatch { worker }),
+        3 => (work, some_terms()).prop_map(|(work, terms)| Command::Engage {
+            at: terms.at,
+            work,
+            terms,
+        }),
+        1 => some_outcome().prop_map(conclude),
+        1 => Just(kill()),
+        1 => some_terms().prop_map(Command::Resume),
+        1 => Just(force()),
+        1 => any::<bool>().prop_map(invalidate),
+    ]
+}
+
+fn some_command() -> impl Strategy<Value = Command> {
+    prop_oneof![some_news(), some_order()]
+}
+
+/// What is true of every state and what it owes, in one place.
 fn check_state(task: &TaskInstance) {
-    let owed: Vec<Obligation> = task.obligations().collect();
-    assert_eq!(
-        owed.is_empty(),
-        !task.is_active(),
-        "what is active owes something, what has ended owes nothing: {task:?}"
-    );
+    let owed = task.owes();
+    let slots = owed
+        .iter()
+        .filter(|owed| matches!(owed, Obligation::ReleaseSlot { .. }))
+        .count();
+    assert_eq!(slots, task.releasing.len());
+    if !is_active(task) {
+        assert_eq!(owed.len(), slots, "what has ended owes no more: {task:?}");
+        assert_eq!(task.claim, None, "nor does it claim a slot: {task:?}");
+    } else if !matches!(task.stage, Stage::OnEngine { .. }) {
+        assert!(!owed.is_empty(), "what is active owes something: {task:?}");
+    }
     assert_eq!(
         task.holder(task.attempt).is_some(),
         matches!(task.stage, Stage::OnWorker { .. })
@@ -84,16 +169,16 @@ fn check_state(task: &TaskInstance) {
     for earlier in 0..task.attempt {
         assert_eq!(task.holder(earlier), None, "only one attempt is valid");
     }
-    assert!(
-        task.unreported.iter().all(|&attempt| attempt < task.attempt
-            || (attempt == task.attempt && task.stage == Stage::Lost))
-    );
+    assert!(task.unreported.iter().all(|&n| n <= task.attempt));
+    assert!(task.releasing.keys().all(|&n| n <= task.attempt));
     assert!(task.retry_times < task.attempt.max(1));
     let waits = matches!(task.stage, Stage::Retrying { .. });
+    let absent = task.stage == Stage::Absent;
     assert_eq!(
         task.state().is_some_and(TaskState::is_finished),
-        (!task.is_active() && task.attempt > 0) || waits
+        (!is_active(task) && !absent) || waits
     );
+    assert_ne!(task.stage, Stage::Replacing, "nobody ever sees it there");
 }
 
 proptest! {
@@ -109,13 +194,6 @@ proptest! {
             let answer = task.decide(&command);
             prop_assert_eq!(task.decide(&command), answer.clone(), "deciding remembers nothing");
             let Ok(events) = answer else { continue };
-            let ended = !task.is_active() && task.attempt > 0;
-            if ended {
-                prop_assert!(
-                    events.iter().all(|event| matches!(event, Event::LateReported { .. })),
-                    "{:?} brought back {:?}", events, task
-                );
-            }
             task = fold(task, &events);
             log.extend(events);
             check_state(&task);
@@ -128,6 +206,44 @@ proptest! {
                     && matches!(event, Event::Finished { .. } | Event::Lost { .. })
             });
             prop_assert!(ends.count() <= 1, "attempt {} ended twice: {:?}", attempt, log);
+        }
+    }
+
+    #[test]
+    fn no_news_brings_back_what_has_ended(
+        past in prop::collection::vec(some_command(), 1..40),
+        news in prop::collection::vec(some_news(), 1..20),
+    ) {
+        let mut task = TaskInstance::default();
+        for command in &past {
+            if let Ok(events) = task.decide(command) {
+                task = fold(task, &events);
+            }
+        }
+        if is_active(&task) {
+            let end = match &task.stage {
+                Stage::OnWorker { worker, .. } => Command::ReportFinished {
+                    attempt: task.attempt,
+                    worker: worker.clone(),
+                    report: report(Outcome::Kill),
+                    terms: terms(),
+                },
+                Stage::OnEngine { .. } => conclude(Outcome::Kill),
+                _ => kill(),
+            };
+            task = fold(task.clone(), &task.decide(&end).unwrap());
+        }
+        prop_assert!(!is_active(&task));
+        for command in &news {
+            let events = task.decide(command).unwrap();
+            prop_assert!(
+                events.iter().all(|event| matches!(
+                    event,
+                    Event::LateReported { .. } | Event::SlotReleased { .. }
+                )),
+                "{:?} brought back {:?}", events, task
+            );
+            task = fold(task, &events);
         }
     }
 
@@ -157,10 +273,16 @@ proptest! {
             task = fold(task, &events);
             log.extend(events);
         }
+        let account = report(outcome);
+        let reason = account.reason.as_str().into();
         let expected = match outcome {
-            Outcome::Success => Stage::Succeeded { outputs: report(outcome).outputs.into() },
-            Outcome::Failure => Stage::Failed,
-            Outcome::Kill => Stage::Killed,
+            Outcome::Success => Stage::Succeeded {
+                var_pool: account.var_pool.into(),
+                branches: None,
+                forced: false,
+            },
+            Outcome::Failure => Stage::Failed { reason },
+            Outcome::Kill => Stage::Killed { reason },
         };
         prop_assert_eq!(&task.stage, &expected);
         let ends = log.iter().filter(|event| matches!(event, Event::Finished { .. }));
@@ -170,18 +292,20 @@ proptest! {
     }
 
     #[test]
-    fn an_attempt_only_moves_forward(
+    fn an_attempt_only_moves_forward_unless_it_was_refused_or_paused(
         commands in prop::collection::vec(some_command(), 1..40)
     ) {
         let mut task = TaskInstance::default();
         for command in commands {
             let before = task.clone();
             if let Ok(events) = task.decide(&command) {
-                let refused = events.iter().any(|event| matches!(event, Event::DispatchFailed { .. }));
+                let back = events.iter().any(|event| {
+                    matches!(event, Event::DispatchFailed { .. } | Event::Resumed { .. })
+                });
                 task = fold(task, &events);
                 prop_assert!(task.attempt >= before.attempt);
-                if task.attempt == before.attempt && !refused {
-                    prop_assert!(rank(&task.stage) >= rank(&before.stage), "{before:?} -> {task:?}");
+                if task.attempt == before.attempt && !back {
+                    prop_assert!(rank(&task) >= rank(&before), "{before:?} -> {task:?}");
                 }
             }
         }
@@ -202,16 +326,24 @@ proptest! {
     }
 }
 
-fn rank(stage: &Stage) -> u8 {
-    match stage {
-        Stage::Absent => 0,
-        Stage::Submitted => 1,
+fn rank(task: &TaskInstance) -> u8 {
+    match &task.stage {
+        Stage::Absent if task.attempt == 0 => 0,
+        Stage::Delayed { .. } => 1,
+        Stage::WaitingSlot { .. } => 2,
+        Stage::Submitted => 3,
         Stage::OnWorker { phase, .. } => match phase {
-            Phase::Requested => 2,
-            Phase::Dispatched => 3,
-            Phase::Running => 4,
+            Phase::Requested => 4,
+            Phase::Dispatched => 5,
+            Phase::Running => 6,
         },
-        Stage::Retrying { .. } => 5,
-        Stage::Succeeded { .. } | Stage::Failed | Stage::Killed | Stage::Lost => 6,
+        Stage::OnEngine { .. } => 6,
+        Stage::Retrying { .. } | Stage::Paused => 7,
+        Stage::Replacing
+        | Stage::Succeeded { .. }
+        | Stage::Failed { .. }
+        | Stage::Killed { .. }
+        | Stage::Lost { .. } => 8,
+        Stage::Absent => 9,
     }
 }

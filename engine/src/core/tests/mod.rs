@@ -5,7 +5,7 @@ use domain::TaskCode;
 use domain::workflow_definition::{
     Policy, Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
 };
-use domain::workflow_instance::{Depend, FailureStrategy, Submission};
+use domain::workflow_instance::{Alert, FailureStrategy, Submission};
 use domain::{AggregateType, AttemptId, DefinitionCode, Fact, StreamId};
 use futures_util::FutureExt;
 use proto::worker::engine_message::Body;
@@ -39,6 +39,12 @@ struct Bench {
     replies: Vec<(Ticket, Result<Answer, Refusal>)>,
     runs_read: usize,
     stepped_down: Vec<u64>,
+    /// What it wants to know; the test answers.
+    looked: Vec<(TaskId, u32, u64, Inquiry)>,
+    /// What people are to be told.
+    notices: Vec<(InstanceId, u32, Alert)>,
+    /// Letters to other engines.
+    posted: Vec<(ShardId, Letter)>,
 }
 
 impl Bench {
@@ -62,6 +68,9 @@ impl Bench {
             replies: Vec::new(),
             runs_read: 0,
             stepped_down: Vec::new(),
+            looked: Vec::new(),
+            notices: Vec::new(),
+            posted: Vec::new(),
         }
     }
 
@@ -148,6 +157,19 @@ impl Bench {
             }
             Output::Close { session } => return self.closed.push(session),
             Output::SteppedDown { epoch, .. } => return self.stepped_down.push(epoch),
+            Output::Look {
+                task,
+                attempt,
+                generation,
+                inquiry,
+            } => return self.looked.push((task, attempt, generation, inquiry)),
+            Output::Tell {
+                instance,
+                number,
+                alert,
+                ..
+            } => return self.notices.push((instance, number, alert)),
+            Output::Post { shard, letter } => return self.posted.push((shard, letter)),
         };
         if self.deaf {
             self.answers.push(input);
@@ -293,10 +315,8 @@ fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
         workflow: "w".to_owned(),
         params: Vec::new(),
         failure: FailureStrategy::Continue,
-        start_nodes: Vec::new(),
-        depend: Depend::TaskPost,
-        dry_run: false,
         priority: Priority::Medium,
+        ..Submission::default()
     };
     (
         Arc::new(Workflow::check(spec).unwrap()),

@@ -116,6 +116,9 @@ fn old_keys_are_left_to_the_log() {
         runs: BTreeMap::new(),
         corrupt: BTreeMap::new(),
         definitions: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        queues: BTreeMap::new(),
+        environments: BTreeMap::new(),
         instances: 0,
     };
     shard.fill(image);
