@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use domain::run::Run;
-use domain::task_instance::TaskState;
+use async_trait::async_trait;
+use domain::run::{Run, Wanted};
+use domain::task_instance::{Output, TaskState};
 use domain::workflow_definition::{
-    Priority, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
+    RetryPolicy, TaskKind, TaskSpec, Verdict, Workflow, WorkflowSpec,
 };
-use domain::workflow_instance::{Depend, FailureStrategy, Submission, WorkflowState};
+use domain::workflow_instance::{FailureStrategy, Submission, WorkflowState};
 use domain::{DefinitionCode, InstanceId, ShardId, TaskCode};
-use engine::{Engine, Refused, WorkerSessions};
+use engine::{Engine, Notice, Outside, Refused, Untold, WorkerSessions};
 use projections::{Projections, Reader, Runner};
 use store::{Database, FaultyLog, Log, Metadata, OpenOptions, Recorded, SqlLog};
 use tempfile::TempDir;
@@ -94,12 +95,26 @@ fn submission(workflow: &Workflow) -> Submission {
         version: 1,
         project: "default".to_owned(),
         workflow: name.clone(),
-        params: vec![],
         failure: FailureStrategy::Continue,
-        start_nodes: vec![],
-        depend: Depend::TaskPost,
-        dry_run: false,
-        priority: Priority::default(),
+        ..Submission::default()
+    }
+}
+
+/// Nothing outside of these runs concerns them.
+struct Nobody;
+
+#[async_trait]
+impl Outside for Nobody {
+    async fn upstream(&self, _: &Wanted) -> Result<Verdict, String> {
+        Err("nobody knows of another workflow here".to_owned())
+    }
+
+    async fn cached(&self, _: &str) -> Result<Option<Vec<Output>>, String> {
+        Ok(None)
+    }
+
+    async fn tell(&self, _: &Notice) -> Result<(), Untold> {
+        Err(Untold::Nobody)
     }
 }
 
@@ -155,7 +170,12 @@ impl House {
         let (to_tables, runner) = projections.spawn(shared.clone());
         let (from_engine, checked) = mpsc::channel(1024);
         let feed = tokio::spawn(check_feed(log.clone(), checked, to_tables));
-        let engine = Engine::start(shared, engine::Config::new("e"), from_engine);
+        let engine = Engine::start(
+            shared,
+            engine::Config::new("e"),
+            from_engine,
+            Arc::new(Nobody),
+        );
         let socket: PathBuf = folder.path().join("engine.sock");
         let incoming = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
         let server = tonic::transport::Server::builder()

@@ -22,7 +22,10 @@ use super::case::Case;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const HOLD: &str = r#"#!/bin/sh
-while [ ! -e "$SCENARIO/$TIDEMILL_INSTANCE_ID.$TIDEMILL_TASK.go" ]; do sleep 0.05; done
+while [ ! -e "$SCENARIO/$TIDEMILL_INSTANCE_ID.$TIDEMILL_TASK.go" ]; do
+  [ -d "$SCENARIO" ] || exit 1 # the scenario is over and has left without a word
+  sleep 0.05
+done
 "#;
 const TRACE: &str = r#"#!/bin/sh
 echo "$TIDEMILL_TASK${1:+ $*}" >> "$SCENARIO/$TIDEMILL_INSTANCE_ID.trace"
@@ -98,6 +101,19 @@ impl Door {
         self.ask(&Method::DELETE, path, String::new(), None)
     }
 
+    /// A service answers before it owns its shards, and refuses what concerns them until then.
+    fn wait(&self) {
+        wait_until("every shard has its owner", || {
+            let shards = self.get("/shards").done();
+            let mut items = shards["items"].as_array().expect("a list").iter();
+            if items.all(|shard| shard["owned"] == true) {
+                Ok(())
+            } else {
+                Err(shards.to_string())
+            }
+        });
+    }
+
     fn ask(&self, method: &Method, path: &str, body: String, key: Option<&str>) -> Answer {
         static CLIENT: OnceLock<(Runtime, Client)> = OnceLock::new();
         let (runtime, client) = CLIENT.get_or_init(|| {
@@ -164,7 +180,9 @@ fn share() -> (Door, Child) {
         line.ok_or(said)
     });
     let things = folder;
-    (Door { address, things }, keeper)
+    let door = Door { address, things };
+    door.wait();
+    (door, keeper)
 }
 
 /// Puts the words of scenarios into the `PATH` of a service and its tasks.
@@ -238,6 +256,7 @@ impl Service {
             .world
             .start_command(equip(&mut command, self.world.path()));
         self.door.address = running.wait_for("listening on ");
+        self.door.wait();
         self.running = Some(running);
     }
 
