@@ -245,6 +245,25 @@ fn report_finished(
             outcome: report.outcome,
         }];
     }
+    // Who wanted it dead says more than the worker that saw to it.
+    let reason = match &task.stage {
+        Stage::OnWorker {
+            kill: Some(wanted), ..
+        } if report.outcome == Outcome::Kill => wanted,
+        Stage::OnWorker { .. }
+        | Stage::Absent
+        | Stage::Delayed { .. }
+        | Stage::WaitingSlot { .. }
+        | Stage::Submitted
+        | Stage::OnEngine { .. }
+        | Stage::Retrying { .. }
+        | Stage::Paused
+        | Stage::Succeeded { .. }
+        | Stage::Failed { .. }
+        | Stage::Killed { .. }
+        | Stage::Lost { .. }
+        | Stage::Replacing => &report.reason,
+    };
     let event = || Event::Finished {
         attempt,
         outcome: report.outcome,
@@ -252,7 +271,7 @@ fn report_finished(
         started: report.started.clone(),
         exit_code: report.exit_code,
         var_pool: report.var_pool.clone(),
-        reason: report.reason.clone(),
+        reason: reason.clone(),
         retry_at: retry_at(task, report.outcome, terms.at, terms.retry),
         branches: None,
         cache_key: report.cache_key.clone(),
