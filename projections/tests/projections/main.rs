@@ -5,6 +5,8 @@ mod exactly_once;
 mod model;
 mod reading;
 mod rebuild;
+mod tables;
+mod upstream;
 mod world;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ proptest! {
 async fn play_and_compare(seed: u64) {
     for place in places() {
         let mut world = World::new().await;
+        world.deletes = true;
         let mut dice = Dice(seed);
         let projections = place.open().await;
         let (feed, runner) = projections.spawn(Arc::clone(&world.log) as Arc<dyn Log>);
@@ -39,7 +42,7 @@ async fn play_and_compare(seed: u64) {
         let reader = projections.reader();
         world.settle(&reader).await;
         let expected = model::expected(&world.events().await);
-        assert_eq!(expected.instances.len(), 15);
+        assert!(!expected.instances.is_empty());
         assert_eq!(model::shown(&reader).await, expected);
         runner.stop().await;
     }
