@@ -132,6 +132,9 @@ impl Core {
             if !held && !sought {
                 self.preparations.remove(&task);
             }
+            if !any(|owed| matches!(owed, Obligation::Check { .. })) {
+                self.looking.remove(&task);
+            }
             for obligation in owed {
                 self.owe(now, task, obligation);
             }
