@@ -9,7 +9,8 @@ use store::{Hash, Log, Recorded};
 
 use crate::checkpoints;
 use crate::database::Database;
-use crate::table::{Event, Patches, Table};
+use crate::patches::Patches;
+use crate::table::{Event, Table};
 use crate::{Error, workflow_definitions};
 
 /// An event that has been understood.
@@ -174,8 +175,8 @@ mod tests {
     use store::{Chain, Hash};
 
     use super::*;
+    use crate::cell::Cell;
     use crate::checkpoints::Places;
-    use crate::database::Cell;
     use crate::table::Kind;
     use crate::{TABLES, workflow_instances};
 

@@ -1,10 +1,12 @@
 //! The read tables against the log, on both databases.
 #![allow(clippy::unwrap_used)]
 
+mod chance;
 mod exactly_once;
 mod model;
 mod reading;
 mod rebuild;
+mod shared;
 mod tables;
 mod upstream;
 mod world;
@@ -14,7 +16,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use store::{Log, OpenOptions, SqlLog};
 
-use world::{Dice, LONG, World, places};
+use chance::Dice;
+use world::{LONG, World, places};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]

@@ -142,17 +142,18 @@ fn run(
     row.start_time = workflow.started_at;
     row.end_time = ended.then_some(event.recorded_at);
     row.position = event.seq;
-    row.reason = match fact {
-        Happened::PauseRequested { reason }
-        | Happened::BlockRequested { reason }
-        | Happened::StopRequested { reason }
-        | Happened::Finished { reason, .. } => reason.clone(),
-        _ => String::new(),
-    };
-    row.var_pool = match fact {
-        Happened::Finished { var_pool, .. } => var_pool.len(),
-        _ => 0,
-    };
+    row.reason.clear();
+    if let Happened::PauseRequested { reason }
+    | Happened::BlockRequested { reason }
+    | Happened::StopRequested { reason }
+    | Happened::Finished { reason, .. } = fact
+    {
+        row.reason.clone_from(reason);
+    }
+    row.var_pool = 0;
+    if let Happened::Finished { var_pool, .. } = fact {
+        row.var_pool = var_pool.len();
+    }
 }
 
 fn task(
@@ -209,34 +210,35 @@ fn task(
         None if state.is_finished() => row.worker.clone(),
         None => String::new(),
     };
-    row.retry_at = match task.stage {
-        Stage::Retrying { due, .. } => Some(due),
-        _ => None,
-    };
-    match &task.stage {
-        Stage::OnEngine { since, .. } => row.since = Some(*since),
-        Stage::Submitted => row.since = None,
-        _ => {}
+    row.retry_at = None;
+    if let Stage::Retrying { due, .. } = task.stage {
+        row.retry_at = Some(due);
     }
-    match fact {
-        Happened::Finished {
-            outcome,
-            ended_at,
-            started,
-            var_pool,
-            cache_key,
-            ..
-        } => {
-            row.end_time = Some(*ended_at);
-            row.since = started.as_ref().map(|it| it.started_at).or(row.since);
-            row.var_pool = var_pool.len();
-            row.cache_key = cache_key.is_some();
-            assert!(*outcome == Outcome::Success || cache_key.is_none());
-        }
-        Happened::Started { started, .. } => row.since = Some(started.started_at),
-        Happened::SuccessForced { var_pool, .. } => row.var_pool = var_pool.len(),
-        Happened::Lost { .. } => row.end_time = Some(at),
-        _ => {}
+    if let Stage::OnEngine { since, .. } = task.stage {
+        row.since = Some(since);
+    } else if task.stage == Stage::Submitted {
+        row.since = None;
+    }
+    if let Happened::Finished {
+        outcome,
+        ended_at,
+        started,
+        var_pool,
+        cache_key,
+        ..
+    } = fact
+    {
+        row.end_time = Some(*ended_at);
+        row.since = started.as_ref().map(|it| it.started_at).or(row.since);
+        row.var_pool = var_pool.len();
+        row.cache_key = cache_key.is_some();
+        assert!(*outcome == Outcome::Success || cache_key.is_none());
+    } else if let Happened::Started { started, .. } = fact {
+        row.since = Some(started.started_at);
+    } else if let Happened::SuccessForced { var_pool, .. } = fact {
+        row.var_pool = var_pool.len();
+    } else if let Happened::Lost { .. } = fact {
+        row.end_time = Some(at);
     }
 }
 

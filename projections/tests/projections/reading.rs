@@ -8,7 +8,8 @@ use domain::{DefinitionCode, InstanceId, ShardId};
 use projections::{After, InstanceFilter, InstanceRow, Reader};
 use store::Log;
 
-use crate::world::{Dice, SHARDS, World, places};
+use crate::chance::Dice;
+use crate::world::{SHARDS, World, places};
 
 async fn all(reader: &Reader, filter: &InstanceFilter) -> Vec<InstanceRow> {
     reader.instances(filter, None, 10_000).await.unwrap()

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use projections::{Error, InstanceFilter, Projections};
 use store::Log;
 
+use crate::chance::Dice;
 use crate::model;
-use crate::world::{Dice, World, places};
+use crate::world::{World, places};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_projection_shows_what_the_live_one_shows() {
