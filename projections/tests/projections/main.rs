@@ -11,6 +11,7 @@ mod tables;
 mod upstream;
 mod world;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -93,3 +94,67 @@ async fn the_tables_live_beside_the_log_that_they_show() {
         runner.stop().await;
     }
 }
+
+#[tokio::test]
+async fn chance_brings_every_event_that_needs_no_other_run() {
+    let mut world = World::new().await;
+    world.deletes = true;
+    let mut dice = Dice(4);
+    for _ in 0..300 {
+        world.play(&mut dice, 300).await;
+    }
+    let events = world.events().await;
+    let seen: BTreeSet<_> = events
+        .iter()
+        .map(|event| (event.stream.kind.name(), event.event_type.as_str()))
+        .collect();
+    let of = |kind: &'static str, names: &'static [&'static str]| {
+        names.iter().map(move |name| (kind, *name))
+    };
+    let expected: BTreeSet<_> = std::iter::empty()
+        .chain(of("workflow_definition", &["defined"]))
+        .chain(of("workflow_instance", OF_A_RUN))
+        .chain(of("task_instance", OF_A_TASK))
+        .chain(of("task_group", OF_A_GROUP))
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+/// All but the one that only a BLOCKING task brings; of a task, all but those about its children.
+const OF_A_RUN: &[&str] = &[
+    "submitted",
+    "queued",
+    "started",
+    "timed_out",
+    "pause_requested",
+    "stop_requested",
+    "finished",
+    "turn_released",
+    "restarted",
+    "alert_raised",
+    "alert_settled",
+    "deleted",
+];
+const OF_A_TASK: &[&str] = &[
+    "submitted",
+    "delay_passed",
+    "slot_granted",
+    "slot_released",
+    "dispatch_requested",
+    "dispatch_failed",
+    "dispatched",
+    "adopted",
+    "started",
+    "engaged",
+    "kill_requested",
+    "timed_out",
+    "paused",
+    "resumed",
+    "finished",
+    "lost",
+    "retry_abandoned",
+    "success_forced",
+    "invalidated",
+    "late_reported",
+];
+const OF_A_GROUP: &[&str] = &["defined", "requested", "granted", "released"];

@@ -8,7 +8,7 @@ use domain::run::{Command, Run, Step, TaskCommand, TurnAnswer};
 use domain::task_instance;
 use domain::workflow_definition::{
     self, Condition, Direction, Execution, Param, Policy, Priority, RetryPolicy, TaskGroupRef,
-    TaskKind, TaskSpec, Upstream, Workflow, WorkflowSpec,
+    TaskKind, TaskSpec, Timeout, TimeoutStrategy, Upstream, Workflow, WorkflowSpec,
 };
 use domain::workflow_instance::{FailureStrategy, Submission, Warning};
 use domain::{
@@ -376,6 +376,10 @@ fn spec() -> WorkflowSpec {
     };
     let grouped = Policy {
         retry: retry(1),
+        timeout: Some(Timeout {
+            after: Duration::from_secs(5),
+            strategy: TimeoutStrategy::WarnFailed,
+        }),
         task_group: Some(TaskGroupRef {
             name: GROUP.to_owned(),
             priority: 1,
