@@ -68,9 +68,13 @@ pub(super) fn decide(task: &TaskInstance, command: &Command) -> Result<Vec<Event
 fn submit(task: &TaskInstance, terms: &Terms) -> Vec<Event> {
     match task.stage {
         Stage::Absent => {
-            let delay_until =
-                (!terms.delay.is_zero()).then(|| terms.at.after(terms.delay));
-            vec![submitted(task.attempt + 1, task.retry_times, delay_until, terms)]
+            let delay_until = (!terms.delay.is_zero()).then(|| terms.at.after(terms.delay));
+            vec![submitted(
+                task.attempt + 1,
+                task.retry_times,
+                delay_until,
+                terms,
+            )]
         }
         Stage::Delayed { .. }
         | Stage::WaitingSlot { .. }
@@ -303,9 +307,7 @@ fn retry_at(
         Stage::OnWorker { kill: Some(_), .. } | Stage::OnEngine { kill: Some(_), .. }
     );
     retry
-        .filter(|retry| {
-            outcome == Outcome::Failure && !killed && task.retry_times < retry.times
-        })
+        .filter(|retry| outcome == Outcome::Failure && !killed && task.retry_times < retry.times)
         .map(|retry| now.after(retry.interval))
 }
 
@@ -563,10 +565,7 @@ fn wake(task: &TaskInstance, terms: &Terms) -> Vec<Event> {
     match &task.stage {
         Stage::Delayed { task_group, .. } => vec![Event::DelayPassed {
             attempt,
-            dispatch_by: task_group
-                .is_none()
-                .then(|| terms.dispatch_by())
-                .flatten(),
+            dispatch_by: task_group.is_none().then(|| terms.dispatch_by()).flatten(),
         }],
         Stage::Submitted => {
             let reason = format!(
