@@ -32,6 +32,7 @@ pub use engine::{
     Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Position,
     Refused, WorkerInfo,
 };
+pub use times::parse_in;
 
 /// Every address of the service. Answers that never end by themselves (followed logs, followed events) go
 /// on until their client leaves; see [`router_until`].

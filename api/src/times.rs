@@ -39,7 +39,7 @@ pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
 
 /// Reads a time with its offset, or one that the clocks of a zone show. Of two such times the earlier one
 /// is meant; one that clocks leave out is moved to after the gap. The error says what was expected.
-pub(crate) fn parse_in(text: &str, zone: &Zone) -> Result<Timestamp, String> {
+pub fn parse_in(text: &str, zone: &Zone) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp(time.as_microsecond()));
     }

@@ -1,6 +1,9 @@
 //! The runs of one workflow that must not overlap: whose turn it is, and who waits.
 
-use std::collections::VecDeque;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +18,12 @@ pub struct SerialQueue {
     turn: Option<(Asker, bool)>,
     /// Who waits, the next one first.
     waiting: VecDeque<Asker>,
+    /// Who will get no turn and has not answered yet: its asking again must not make it the newest one.
+    refused: BTreeSet<Asker>,
 }
 
 /// One time that one workflow instance runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asker {
     /// The instance.
@@ -79,6 +84,8 @@ pub enum Obligation {
     TellGranted(Asker),
     /// Tell it to make way.
     TellStop(Asker),
+    /// Tell it that it will get no turn.
+    TellRefused(Asker),
 }
 
 impl SerialQueue {
@@ -92,17 +99,27 @@ impl SerialQueue {
         self.waiting.iter().copied()
     }
 
-    /// An earlier run of the same instance whose release has not come yet: it is over, or the instance
-    /// would not ask again.
-    fn stale(&self, asker: Asker) -> Option<Asker> {
-        self.turn()
-            .into_iter()
-            .chain(self.waiting())
-            .find(|other| other.instance == asker.instance && *other != asker)
+    fn known(&self) -> impl Iterator<Item = Asker> {
+        let turn = self.turn().into_iter();
+        turn.chain(self.waiting())
+            .chain(self.refused.iter().copied())
     }
 
     fn knows(&self, asker: Asker) -> bool {
-        self.turn() == Some(asker) || self.waiting.contains(&asker)
+        self.known().any(|other| other == asker)
+    }
+
+    /// An earlier run of the same instance whose release has not come yet: it is over, or the instance
+    /// would not ask again.
+    fn stale(&self, asker: Asker) -> Option<Asker> {
+        self.known()
+            .find(|other| other.instance == asker.instance && other.run_times < asker.run_times)
+    }
+
+    /// A later run of the same instance is known: this one is over, and its word comes late.
+    fn is_outdated(&self, asker: Asker) -> bool {
+        self.known()
+            .any(|other| other.instance == asker.instance && other.run_times > asker.run_times)
     }
 
     fn ask(&self, asker: Asker, execution: Execution) -> Vec<Event> {
@@ -143,7 +160,9 @@ impl Aggregate for SerialQueue {
 
     fn decide(&self, command: &Command) -> Result<Vec<Event>, Rejection> {
         match *command {
-            Command::Ask { asker, .. } if self.knows(asker) => Ok(vec![]),
+            Command::Ask { asker, .. } if self.knows(asker) || self.is_outdated(asker) => {
+                Ok(vec![])
+            }
             Command::Ask { asker, execution } => {
                 let Some(stale) = self.stale(asker) else {
                     return Ok(self.ask(asker, execution));
@@ -179,7 +198,7 @@ impl Aggregate for SerialQueue {
             }
             Event::Refused(asker) => {
                 self.waiting.retain(|other| *other != asker);
-                true
+                self.turn() != Some(asker) && self.refused.insert(asker)
             }
             Event::Superseded(asker) => {
                 let fits = self.turn == Some((asker, false));
@@ -192,6 +211,7 @@ impl Aggregate for SerialQueue {
                     self.turn = None;
                 }
                 self.waiting.retain(|other| *other != asker);
+                self.refused.remove(&asker);
                 known
             }
         };
@@ -206,12 +226,14 @@ impl Aggregate for SerialQueue {
     }
 
     fn obligations(&self) -> impl Iterator<Item = Obligation> {
-        self.turn.into_iter().map(|(asker, superseded)| {
+        let turn = self.turn.into_iter().map(|(asker, superseded)| {
             if superseded {
                 Obligation::TellStop(asker)
             } else {
                 Obligation::TellGranted(asker)
             }
-        })
+        });
+        let refused = self.refused.iter().copied();
+        turn.chain(refused.map(Obligation::TellRefused))
     }
 }

@@ -1,6 +1,9 @@
 //! A pool of slots that tasks of any run share. Its slots are a fold over its events, and who has one is
 //! named, so a slot cannot leak: an attempt that is over says so until the group knows.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -232,8 +235,6 @@ impl Aggregate for TaskGroup {
     }
 
     fn obligations(&self) -> impl Iterator<Item = Obligation> {
-        self.holders
-            .iter()
-            .map(|&granted| Obligation { granted })
+        self.holders.iter().map(|&granted| Obligation { granted })
     }
 }

@@ -124,16 +124,19 @@ pub async fn shard(
     };
     // Runs that had left the memory and were begun again: they are read whole when the end is known.
     let mut revived = BTreeSet::new();
+    let mut resting = None;
     loop {
         let page = log.read(shard, image.chain.head, PAGE).await?;
         for recorded in &page {
             image.chain.check(recorded)?;
             absorb(&mut image, &mut revived, log, definitions, recorded).await?;
+            drop_resting(&mut image, &mut resting, instance_of(&recorded.stream));
         }
         if page.len() < PAGE {
             break;
         }
     }
+    drop_resting(&mut image, &mut resting, None);
     for instance in revived {
         match run(log, definitions, instance).await {
             Ok(Some(run)) if !run.is_at_rest() => {
@@ -148,6 +151,21 @@ pub async fn shard(
         }
     }
     Ok(image)
+}
+
+/// Drops the run that came to rest, once an event of something else follows: its end may not have been the
+/// last event of the decision, and an alert about it is owed.
+fn drop_resting(
+    image: &mut Image,
+    resting: &mut Option<InstanceId>,
+    touched: Option<InstanceId>,
+) {
+    if let Some(before) = resting.take_if(|before| Some(*before) != touched)
+        && image.runs.get(&before).is_some_and(Run::is_at_rest)
+    {
+        image.runs.remove(&before);
+    }
+    *resting = touched.or(*resting);
 }
 
 async fn absorb(
@@ -243,9 +261,6 @@ fn fold(image: &mut Image, instance: InstanceId, fact: &Fact, sequence: u64) {
         return;
     };
     match run.evolve(fact, sequence) {
-        Ok(()) if run.is_at_rest() => {
-            image.runs.remove(&instance);
-        }
         Ok(()) => {}
         Err(corrupt) => {
             tracing::error!(%instance, %corrupt, "a run's events cannot be folded; it stands still, others go on");

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use domain::ShardId;
 
 use crate::batch::Advance;
-use crate::database::{Cell, Database, Tx};
+use crate::cell::Cell;
+use crate::database::{Database, Tx};
 use crate::table::{Kind, Table};
 use crate::{Error, TABLES};
 

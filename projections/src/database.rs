@@ -14,7 +14,9 @@ use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow, Sq
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _, Sqlite, Transaction};
 
 use crate::Error;
-use crate::table::{Batch, Kind, Patches, Table};
+use crate::cell::Cell;
+use crate::patches::{Batch, Patches};
+use crate::table::{Kind, Table};
 
 /// The schema on PostgreSQL.
 const SCHEMA: &str = "tidemill_read";
@@ -24,14 +26,6 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 const READERS: u32 = 8;
 /// Connections for the runner and for one rebuild beside it.
 const WRITERS: u32 = 2;
-
-/// One value of a row.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Cell {
-    Null,
-    Int(i64),
-    Text(String),
-}
 
 /// Connections for reading and for writing.
 #[derive(Clone, Debug)]
@@ -322,38 +316,6 @@ fn bind_column(
     match kind {
         Kind::Int => query.bind(column.into_iter().map(Cell::int).collect::<Vec<_>>()),
         Kind::Text => query.bind(column.into_iter().map(Cell::text).collect::<Vec<_>>()),
-    }
-}
-
-/// An id or a code: the bits are kept.
-impl From<u64> for Cell {
-    fn from(id: u64) -> Self {
-        Self::Int(id as i64)
-    }
-}
-
-/// Databases hold no NUL character, and text that people wrote may.
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        Self::Text(text.replace('\0', "\u{fffd}"))
-    }
-}
-
-impl Cell {
-    /// The number; none when there is none.
-    pub(crate) fn int(self) -> Option<i64> {
-        match self {
-            Self::Int(number) => Some(number),
-            Self::Null | Self::Text(_) => None,
-        }
-    }
-
-    /// The text; none when there is none.
-    pub(crate) fn text(self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Null | Self::Int(_) => None,
-        }
     }
 }
 

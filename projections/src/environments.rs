@@ -4,9 +4,10 @@ use domain::{Fact, Timestamp, environment};
 use serde::Serialize;
 
 use crate::Error;
-use crate::database::Cell;
+use crate::cell::Cell;
+use crate::patches::Patches;
 use crate::reader::Reader;
-use crate::table::{Event, Patches, Row, Table, int, text};
+use crate::table::{Event, Row, Table, int, text};
 
 pub(crate) static TABLE: Table = Table {
     name: "environments",

@@ -8,9 +8,11 @@
 
 mod alerts;
 mod batch;
+mod cell;
 mod checkpoints;
 mod database;
 mod environments;
+mod patches;
 mod reader;
 mod rebuild;
 mod runner;

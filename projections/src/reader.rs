@@ -13,7 +13,7 @@ use domain::{DefinitionCode, InstanceId, ShardId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::database::Cell;
+use crate::cell::Cell;
 use crate::status::{self, Progress, ProjectionStatus};
 use crate::table::{Kind, Table};
 use crate::task_instances::{self, TaskRow};

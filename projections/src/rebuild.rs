@@ -7,8 +7,10 @@ use domain::ShardId;
 use store::{Hash, Log};
 
 use crate::batch::{self, Definitions, Understood};
-use crate::database::{Cell, Database, Tx};
-use crate::table::{Kind, Patches, Table};
+use crate::cell::Cell;
+use crate::database::{Database, Tx};
+use crate::patches::Patches;
+use crate::table::{Kind, Table};
 use crate::{Error, TABLES, checkpoints, workflow_definitions};
 
 /// Events in one transaction.

@@ -238,6 +238,8 @@ pub(crate) fn understand<'a>(
 mod tests {
     use super::*;
 
+    const ALL: usize = TABLES.len();
+
     fn seen(places: Places, head: u64, now: Instant) -> Shard {
         let mut shard = Shard::new(ShardId(0));
         shard.see_places(places);
@@ -247,31 +249,36 @@ mod tests {
 
     #[test]
     fn the_furthest_behind_go_first_and_stop_where_they_meet_the_others() {
-        let shard = seen([7, 3, 9], 20, Instant::now());
+        let mut places = [9; ALL];
+        (places[0], places[1]) = (7, 3);
+        let shard = seen(places, 20, Instant::now());
         let turn = shard.turn();
         let names: Vec<_> = turn.tables.iter().map(|table| table.name).collect();
         assert_eq!((names, turn.from, turn.until), (vec![TABLES[1].name], 3, 7));
-        let turn = seen([7, 7, 7], 20, Instant::now()).turn();
-        assert_eq!((turn.tables.len(), turn.from, turn.until), (3, 7, u64::MAX));
+        let turn = seen([7; ALL], 20, Instant::now()).turn();
+        assert_eq!(
+            (turn.tables.len(), turn.from, turn.until),
+            (ALL, 7, u64::MAX)
+        );
     }
 
     #[test]
     fn what_lags_at_the_start_is_taken_up_at_once() {
-        assert!(seen([5; 3], 6, Instant::now()).is_due());
-        assert!(!seen([6; 3], 6, Instant::now()).is_due());
+        assert!(seen([5; ALL], 6, Instant::now()).is_due());
+        assert!(!seen([6; ALL], 6, Instant::now()).is_due());
     }
 
     #[test]
     fn a_shard_that_somebody_else_folds_is_left_to_them_until_they_stand_still() {
         let start = Instant::now();
-        let mut shard = seen([6; 3], 6, start);
+        let mut shard = seen([6; ALL], 6, start);
         shard.see_head(7, start);
-        shard.see_places([7; 3]);
+        shard.see_places([7; ALL]);
         shard.see_head(9, start);
         assert!(!shard.is_due());
         // They move: their two seconds begin again.
         let later = start + OTHERS_TURN / 2;
-        shard.see_places([8; 3]);
+        shard.see_places([8; ALL]);
         shard.see_head(9, later);
         shard.see_head(9, start + OTHERS_TURN);
         assert!(!shard.is_due());
@@ -281,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_stopped_shard_is_never_due() {
-        let mut shard = seen([5; 3], 6, Instant::now());
+        let mut shard = seen([5; ALL], 6, Instant::now());
         shard.stop("an event".to_owned());
         shard.see_head(60, Instant::now() + OTHERS_TURN);
         assert!(!shard.is_due() && !shard.lags());

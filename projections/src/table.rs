@@ -1,14 +1,13 @@
-//! What every read table has in common: a key, columns, indexes, a fold, and patches. A batch of events is
-//! folded in memory to one patch per row (the last value wins), so a task that goes from submitted to
-//! finished inside a batch costs one row write.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What every read table has in common: a key, columns, indexes, and a fold. A batch of events is folded in
+//! memory to one patch per row (the last value wins), so a task that goes from submitted to finished inside
+//! a batch costs one row write.
 
 use domain::{Fact, Timestamp};
-use serde_json::Value;
 
 use crate::Error;
-use crate::database::{Cell, Database};
+use crate::cell::Cell;
+use crate::database::Database;
+use crate::patches::{CLEARED, Patches};
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,42 +73,7 @@ pub(crate) struct Event<'a> {
 }
 
 /// The longest key.
-const KEY: usize = 3;
-
-/// A key, filled up with nothing.
-type Key = [Cell; KEY];
-
-/// Stands for a number that is taken away from a row. No event brings it.
-const CLEARED: i64 = -i64::MAX;
-
-/// What a batch changes in one table.
-#[derive(Debug)]
-pub(crate) struct Patches {
-    table: &'static Table,
-    rows: BTreeMap<Key, Cells>,
-    /// The beginnings of the keys of rows that go, by their length. They go before `rows` come.
-    removed: BTreeMap<usize, BTreeSet<Key>>,
-}
-
-/// The columns of one row.
-#[derive(Debug)]
-struct Cells {
-    /// The row is not in the table: what is not set here is nothing.
-    new: bool,
-    cells: Vec<Cell>,
-}
-
-/// What a batch changes in one row.
-pub(crate) struct Patch<'a> {
-    table: &'static Table,
-    cells: &'a mut Cells,
-}
-
-/// Rows of a table by columns, to be bound to one statement.
-pub(crate) struct Batch {
-    pub(crate) kinds: Vec<Kind>,
-    pub(crate) rows: Vec<Vec<Cell>>,
-}
+pub(crate) const KEY: usize = 3;
 
 impl Table {
     /// The types of all columns, the key's first.
@@ -191,144 +155,6 @@ impl Table {
             "DELETE FROM {name} WHERE ({}) IN ({from})",
             self.key_list(length)
         )
-    }
-}
-
-impl Patches {
-    pub(crate) const fn new(table: &'static Table) -> Self {
-        Self {
-            table,
-            rows: BTreeMap::new(),
-            removed: BTreeMap::new(),
-        }
-    }
-
-    /// The row of this key, which is in the table or in this batch.
-    pub(crate) fn row<const N: usize>(&mut self, key: [impl Into<Cell>; N]) -> Patch<'_> {
-        let table = self.table;
-        let cells = self.rows.entry(padded(key)).or_insert_with(|| Cells {
-            new: false,
-            cells: vec![Cell::Null; table.columns.len()],
-        });
-        Patch { table, cells }
-    }
-
-    /// A row that has not been in the table before.
-    pub(crate) fn create<const N: usize>(&mut self, key: [impl Into<Cell>; N]) -> Patch<'_> {
-        let patch = self.row(key);
-        patch.cells.new = true;
-        patch
-    }
-
-    /// Removes every row whose key begins like this.
-    pub(crate) fn remove<const N: usize>(&mut self, key: [impl Into<Cell>; N]) {
-        let first = padded(key);
-        // Nothing comes before everything: so the rows follow their padded beginning.
-        let rows = self.rows.range(first.clone()..).map(|(key, _)| key);
-        let these = rows.take_while(|key| key[..N] == first[..N]);
-        for key in these.cloned().collect::<Vec<_>>() {
-            self.rows.remove(&key);
-        }
-        self.removed.entry(N).or_default().insert(first);
-    }
-
-    /// What is to be removed before anything else, by the length of the keys' beginnings.
-    pub(crate) fn take_removed(&mut self) -> Vec<Batch> {
-        let removed = std::mem::take(&mut self.removed).into_iter();
-        let batch = |(length, keys): (usize, BTreeSet<Key>)| Batch {
-            kinds: self.table.key[..length].iter().map(|it| it.kind).collect(),
-            rows: keys.into_iter().map(|key| key[..length].to_vec()).collect(),
-        };
-        removed.map(batch).collect()
-    }
-
-    /// All patches.
-    pub(crate) fn into_rows(self) -> Batch {
-        let key = self.table.key.len();
-        let row = |(keys, row): (Key, Cells)| keys.into_iter().take(key).chain(row.cells).collect();
-        Batch {
-            kinds: self.table.kinds().collect(),
-            rows: self.rows.into_iter().map(row).collect(),
-        }
-    }
-}
-
-fn padded<const N: usize>(key: [impl Into<Cell>; N]) -> Key {
-    let mut padded = [const { Cell::Null }; KEY];
-    for (place, part) in padded.iter_mut().zip(key) {
-        *place = part.into();
-    }
-    padded
-}
-
-impl Batch {
-    /// As a JSON array of arrays.
-    pub(crate) fn into_json(self) -> String {
-        let row = |row: Vec<Cell>| {
-            let cells = row.into_iter().map(|cell| match cell {
-                Cell::Null => Value::Null,
-                Cell::Int(number) => Value::from(number),
-                Cell::Text(text) => Value::from(text),
-            });
-            Value::Array(cells.collect())
-        };
-        Value::Array(self.rows.into_iter().map(row).collect()).to_string()
-    }
-
-    /// Column by column.
-    pub(crate) fn into_columns(self) -> Vec<(Kind, Vec<Cell>)> {
-        let empty = |kind: Kind| (kind, Vec::with_capacity(self.rows.len()));
-        let mut columns: Vec<_> = self.kinds.into_iter().map(empty).collect();
-        for row in self.rows {
-            for ((_, column), cell) in columns.iter_mut().zip(row) {
-                column.push(cell);
-            }
-        }
-        columns
-    }
-}
-
-impl Patch<'_> {
-    /// Sets a number.
-    pub(crate) fn int(&mut self, column: &'static str, value: impl Into<i64>) -> &mut Self {
-        self.set(column, Cell::Int(value.into()))
-    }
-
-    /// Sets a number that may be unsigned and large: ids and codes. The bits are kept.
-    pub(crate) fn id(&mut self, column: &'static str, value: u64) -> &mut Self {
-        self.set(column, Cell::Int(value as i64))
-    }
-
-    /// Sets a time.
-    pub(crate) fn time(&mut self, column: &'static str, value: Timestamp) -> &mut Self {
-        self.set(column, Cell::Int(value.micros()))
-    }
-
-    /// Sets a text.
-    pub(crate) fn text(&mut self, column: &'static str, value: &str) -> &mut Self {
-        self.set(column, Cell::from(value))
-    }
-
-    /// Takes away a number. A text is taken away by an empty one.
-    pub(crate) fn clear(&mut self, column: &'static str) -> &mut Self {
-        let nothing = if self.cells.new {
-            Cell::Null
-        } else {
-            Cell::Int(CLEARED)
-        };
-        self.set(column, nothing)
-    }
-
-    fn set(&mut self, column: &'static str, value: Cell) -> &mut Self {
-        let columns = self.table.columns.iter();
-        match columns
-            .zip(&mut self.cells.cells)
-            .find(|(known, _)| known.name == column)
-        {
-            Some((_, cell)) => *cell = value,
-            None => unreachable!("{} has no column {column}", self.table.name),
-        }
-        self
     }
 }
 

@@ -5,9 +5,10 @@ use domain::{AttemptId, Fact, InstanceId, TaskCode, TaskId, task_group};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::database::Cell;
+use crate::cell::Cell;
+use crate::patches::Patches;
 use crate::reader::Reader;
-use crate::table::{Event, Index, Patches, Row, Table, int, text};
+use crate::table::{Event, Index, Row, Table, int, text};
 use crate::workflow_instances::json;
 
 pub(crate) static TABLE: Table = Table {

@@ -7,9 +7,10 @@ use domain::{Fact, task_group};
 use serde::Serialize;
 
 use crate::Error;
-use crate::database::Cell;
+use crate::cell::Cell;
+use crate::patches::Patches;
 use crate::reader::Reader;
-use crate::table::{Event, Patches, Row, Table, int, text};
+use crate::table::{Event, Row, Table, int, text};
 use crate::task_group_slots::SlotStatus;
 
 pub(crate) static TABLE: Table = Table {

@@ -9,8 +9,9 @@ use domain::{Fact, InstanceId, TaskCode, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::database::Cell;
-use crate::table::{Event, Index, Patch, Patches, Row, Table, int, text};
+use crate::cell::Cell;
+use crate::patches::{Patch, Patches};
+use crate::table::{Event, Index, Row, Table, int, text};
 use crate::workflow_instances::{InstanceRow, json};
 
 pub(crate) static TABLE: Table = Table {
@@ -185,7 +186,7 @@ fn go_on(row: &mut Patch<'_>, fact: &Happened) {
                 .text("reason", "");
         }
         Happened::Started { started, .. } => {
-            begin(state(row, TaskState::RunningExecution), started)
+            begin(state(row, TaskState::RunningExecution), started);
         }
         Happened::Engaged { at, .. } => {
             state(row, TaskState::RunningExecution)

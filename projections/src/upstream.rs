@@ -8,7 +8,7 @@ use domain::workflow_instance::WorkflowState;
 use domain::{TaskCode, Timestamp};
 
 use crate::Error;
-use crate::database::Cell;
+use crate::cell::Cell;
 use crate::reader::{Question, Reader};
 use crate::task_instances::{self, TaskRow};
 use crate::workflow_instances::{self, InstanceRow};

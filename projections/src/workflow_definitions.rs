@@ -5,8 +5,9 @@ use domain::{DefinitionCode, Fact, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::database::Cell;
-use crate::table::{Event, Index, Patches, Row, Table, int, text};
+use crate::cell::Cell;
+use crate::patches::Patches;
+use crate::table::{Event, Index, Row, Table, int, text};
 use crate::workflow_instances::json;
 
 pub(crate) static TABLE: Table = Table {

@@ -7,7 +7,8 @@ use domain::{DefinitionCode, Fact, InstanceId, TaskCode, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
-use crate::table::{Event, Index, Patch, Patches, Row, Table, int, text};
+use crate::patches::{Patch, Patches};
+use crate::table::{Event, Index, Row, Table, int, text};
 
 pub(crate) static TABLE: Table = Table {
     name: "workflow_instances",
@@ -266,7 +267,7 @@ fn submit(row: &mut Patch<'_>, asked: &Submission) {
     }
 }
 
-pub(crate) fn read(cells: Vec<crate::database::Cell>) -> Result<InstanceRow, Error> {
+pub(crate) fn read(cells: Vec<crate::cell::Cell>) -> Result<InstanceRow, Error> {
     let mut row = Row::new(&TABLE, cells);
     let state = row.number("state")?;
     let state = WorkflowState::ALL

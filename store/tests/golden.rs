@@ -49,12 +49,11 @@ impl Golden {
 
 fn id(kind: AggregateType) -> &'static str {
     match kind {
-        AggregateType::WorkflowDefinition => "1234567890123",
+        AggregateType::WorkflowDefinition | AggregateType::SerialQueue => "1234567890123",
         AggregateType::WorkflowInstance => "1000",
         AggregateType::TaskInstance => "1000/1001",
         AggregateType::Trigger => "a key",
         AggregateType::TaskGroup => "warehouse",
-        AggregateType::SerialQueue => "1234567890123",
         AggregateType::Environment => "prod",
     }
 }

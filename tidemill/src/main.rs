@@ -1,7 +1,9 @@
 //! The binary: a command line, and the service behind it. Here everything is put together; nothing about
 //! workflows is decided.
 
+mod alerts;
 mod args;
+mod config;
 mod failure;
 mod follow;
 mod home;

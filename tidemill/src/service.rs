@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use worker::{Endpoint, Worker};
 
+use crate::alerts::Channels;
+use crate::config::Config;
 use crate::home::{Home, make_private, visitor_socket};
 use crate::outside::Outside;
 use crate::wiring::{Here, Nowhere};
@@ -53,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) groups: Vec<String>,
     /// How many attempts the worker runs at once.
     pub(crate) slots: Option<u32>,
+    /// What else somebody has set.
+    pub(crate) config: Config,
 }
 
 /// How long answers under way may take when the service ends.
@@ -101,12 +105,19 @@ impl Service {
             .map_or_else(|| visitor_socket(data), Home::socket);
         let local = bind(&socket)?;
 
+        let channels =
+            Channels::new(options.config.alerts.clone()).context("nobody can be told")?;
+
         // From here on parts run that must be stopped again: only the worker's start can still fail.
         let (feed, runner) = projections.spawn(shared.clone());
         let engine = home.as_ref().filter(|_| options.roles.engine).map(|home| {
-            let config = engine::Config::new(home.name.clone());
+            let config = options
+                .config
+                .engine
+                .apply(engine::Config::new(home.name.clone()));
             let outside = Arc::new(Outside {
                 reader: projections.reader(),
+                channels,
             });
             Engine::start(shared.clone(), config, feed, outside)
         });
@@ -161,6 +172,7 @@ impl Service {
             engines: vec![Endpoint::Unix(home.socket())],
             // Beside its engine, a restart follows at once: leftovers get little time.
             kill_grace: Duration::from_secs(1),
+            settings: options.config.worker.clone(),
             ..worker::Config::default()
         };
         if let Some(slots) = options.slots {

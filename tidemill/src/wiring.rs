@@ -263,7 +263,6 @@ impl api::engine::Engine for Nowhere {
         no_engine()
     }
 
-    /// Without an engine there is nobody to ask a worker, but the logs of the local one lie here.
     async fn set_task_group(&self, _: &str, _: u32, _: Caller) -> Result<Changed, Refused> {
         no_engine()
     }
@@ -280,6 +279,7 @@ impl api::engine::Engine for Nowhere {
         no_engine()
     }
 
+    /// Without an engine there is nobody to ask a worker, but the logs of the local one lie here.
     async fn read_task_log(
         &self,
         attempt: AttemptId,

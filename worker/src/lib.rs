@@ -22,6 +22,7 @@ mod session;
 mod settings;
 mod slots;
 pub mod task;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,8 +36,9 @@ use crate::dir::Dir;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
 use crate::proc::Sweeper;
-pub use crate::settings::{Connections, Settings};
+pub use crate::settings::{Connections, Settings, is_secret};
 use crate::task::{TaskType, Types, World};
+pub use crate::tls::tls;
 
 /// What a worker needs to know. Read once, at the edge.
 #[derive(Debug, Clone)]

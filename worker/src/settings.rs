@@ -55,8 +55,8 @@ impl Settings {
     }
 }
 
-/// Whether the value of this environment variable must not reach tasks.
-pub(crate) fn is_secret(variable: &str) -> bool {
+/// Whether the value of this environment variable must not reach programs that other people wrote.
+pub fn is_secret(variable: &str) -> bool {
     variable.starts_with(CONNECTION) || variable == DATABASE
 }
 

@@ -133,12 +133,7 @@ impl Run {
     }
 
     /// Tells somebody that a task takes too long, if its author wants it told.
-    fn warn(
-        &mut self,
-        node: Node,
-        before: usize,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), Rejection> {
+    fn warn(&mut self, node: Node, before: usize, steps: &mut Vec<Step>) -> Result<(), Rejection> {
         let warns = steps[before..].iter().any(|step| {
             matches!(
                 &step.fact,
@@ -233,9 +228,7 @@ impl Run {
         let graph = self.definition.graph();
         let marked = match restart {
             Restart::RepeatRunning => vec![true; graph.len()],
-            Restart::ExecuteTask => {
-                Nodes::chosen(graph, scope.unwrap_or(&self.workflow.scope))
-            }
+            Restart::ExecuteTask => Nodes::chosen(graph, scope.unwrap_or(&self.workflow.scope)),
             Restart::RecoverSuspendedProcess => self.mark(|run, node| {
                 run.nodes.takes_part(node)
                     && matches!(
@@ -263,8 +256,7 @@ impl Run {
         (0..graph.len() as Node)
             .filter(|&node| {
                 // A task that takes no part and is not made to keeps what it brought.
-                let concerned =
-                    chooses || self.nodes.takes_part(node);
+                let concerned = chooses || self.nodes.takes_part(node);
                 marked[node as usize]
                     && concerned
                     && !matches!(self.nodes.task(node).stage, TaskStage::Absent)
@@ -298,14 +290,17 @@ impl Run {
             | Stage::Ended { .. }
             | Stage::Deleted => return Ok(()),
             Stage::Stopping { reason } => self.kill_all(&reason, now, steps)?,
-            Stage::Running | Stage::Pausing { .. } | Stage::Blocking { .. } if self.must_fail() => {
-                let reason = "another task failed, and the failure strategy is END";
-                self.kill_all(reason, now, steps)?;
-            }
             Stage::Running => {}
             Stage::Pausing { reason } | Stage::Blocking { reason } => {
-                self.pause_all(&reason, now, steps)?;
+                if !self.must_fail() {
+                    self.pause_all(&reason, now, steps)?;
+                }
             }
+        }
+        // Pausing gives retries up, so that may have failed it too.
+        if self.must_fail() {
+            let reason = "another task failed, and the failure strategy is END";
+            self.kill_all(reason, now, steps)?;
         }
         if self.nodes.is_still() {
             let tally = self.nodes.tally(&self.definition);

@@ -205,10 +205,7 @@ fn text(options: &serde_json::Value) -> String {
 }
 
 /// Every text in it with its parameters replaced.
-fn rendered(
-    value: &serde_json::Value,
-    render: &impl Fn(&str) -> String,
-) -> serde_json::Value {
+fn rendered(value: &serde_json::Value, render: &impl Fn(&str) -> String) -> serde_json::Value {
     match value {
         serde_json::Value::String(text) => render(text).into(),
         serde_json::Value::Array(items) => {

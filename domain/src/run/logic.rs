@@ -99,9 +99,7 @@ impl Run {
                 }
                 Ok(())
             }
-            TaskKind::SubWorkflow { .. } | TaskKind::Dynamic { .. }
-                if self.depth() >= DEEPEST =>
-            {
+            TaskKind::SubWorkflow { .. } | TaskKind::Dynamic { .. } if self.depth() >= DEEPEST => {
                 let reason = format!("workflows run each other more than {DEEPEST} deep");
                 self.decide_task(node, &Task::Conclude(failing(now, reason)), steps)
             }
@@ -132,9 +130,7 @@ impl Run {
                     self.decide_task(node, &Task::Conclude(end), steps)
                 }
             },
-            TaskKind::Dependent { .. } if !dry_run => {
-                self.take_up(node, Work::Check, now, steps)
-            }
+            TaskKind::Dependent { .. } if !dry_run => self.take_up(node, Work::Check, now, steps),
             TaskKind::Dependent { .. }
             | TaskKind::Shell { .. }
             | TaskKind::Noop {}
@@ -493,12 +489,7 @@ impl Run {
             .ok_or_else(|| format!("there is no task \"{name}\""))
     }
 
-    fn block(
-        &mut self,
-        node: Node,
-        alert: bool,
-        steps: &mut Vec<Step>,
-    ) -> Result<(), Rejection> {
+    fn block(&mut self, node: Node, alert: bool, steps: &mut Vec<Step>) -> Result<(), Rejection> {
         let spec = self.spec(node);
         let reason = format!("task \"{}\" blocks it", spec.name);
         let told = Alert {
@@ -514,11 +505,7 @@ impl Run {
     }
 
     /// The values of a DYNAMIC task's lists.
-    fn lists(
-        &self,
-        node: Node,
-        values: &[DynamicValues],
-    ) -> Vec<(String, Vec<String>)> {
+    fn lists(&self, node: Node, values: &[DynamicValues]) -> Vec<(String, Vec<String>)> {
         let known = self.values(node);
         let moment = self.moment();
         values
@@ -549,7 +536,10 @@ impl Run {
 
     /// What is wrong with a scope for this workflow: start nodes that do not exist, or a `depend` that
     /// needs some.
-    pub fn scope_flaws(scope: &Scope, workflow: &crate::workflow_definition::Workflow) -> Vec<Flaw> {
+    pub fn scope_flaws(
+        scope: &Scope,
+        workflow: &crate::workflow_definition::Workflow,
+    ) -> Vec<Flaw> {
         let unknown = scope.start_nodes.iter().enumerate();
         let mut flaws: Vec<Flaw> = unknown
             .filter(|(_, code)| workflow.graph().node(**code).is_none())

@@ -143,9 +143,7 @@ impl Run {
         };
         let begins = matches!(self.workflow.stage, Stage::Running);
         task.obligations()
-            .filter(|owed| {
-                begins || !matches!(owed, task_instance::Obligation::StartChild { .. })
-            })
+            .filter(|owed| begins || !matches!(owed, task_instance::Obligation::StartChild { .. }))
             .collect()
     }
 

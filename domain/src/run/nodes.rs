@@ -287,7 +287,12 @@ impl Nodes {
         }
         for node in 0..graph.len() as Node {
             let state = &self.states[node as usize];
-            if state.selected && graph.predecessors(node).iter().all(|&n| !chosen[n as usize]) {
+            if state.selected
+                && graph
+                    .predecessors(node)
+                    .iter()
+                    .all(|&n| !chosen[n as usize])
+            {
                 self.reach(flow, node);
             }
         }

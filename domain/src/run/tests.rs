@@ -1,11 +1,15 @@
 //! Runs moved through their whole life by a pretend world, as claims.
 
+mod branches;
+mod children;
 mod faults;
 mod params;
 mod properties;
+mod resting;
 mod scale;
 mod shapes;
 mod stopping;
+mod waiting;
 
 use super::*;
 use crate::id::AttemptId;
@@ -13,7 +17,9 @@ use crate::task_instance::{Event as TaskEvent, Outcome, Started, TaskState};
 use crate::testing::{at, submission, task, worker, workflow};
 use crate::time::Timestamp;
 use crate::workflow_definition::TaskKind;
-use crate::workflow_instance::{Depend, FailureStrategy, Restart, Scope, Submission, WorkflowState};
+use crate::workflow_instance::{
+    Depend, FailureStrategy, Restart, Scope, Submission, WorkflowState,
+};
 
 /// What a task owes.
 type Owed = task_instance::Obligation;
@@ -43,8 +49,12 @@ impl World {
     }
 
     fn start(tasks: Vec<TaskSpec>, submission: Submission) -> Self {
+        Self::run_of(workflow(tasks), submission)
+    }
+
+    fn run_of(flow: Arc<Workflow>, submission: Submission) -> Self {
         let mut world = Self {
-            run: Run::new(InstanceId(1_000), workflow(tasks)),
+            run: Run::new(InstanceId(1_000), flow),
             log: vec![],
             now: at(0),
         };

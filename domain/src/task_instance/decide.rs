@@ -68,9 +68,13 @@ pub(super) fn decide(task: &TaskInstance, command: &Command) -> Result<Vec<Event
 fn submit(task: &TaskInstance, terms: &Terms) -> Vec<Event> {
     match task.stage {
         Stage::Absent => {
-            let delay_until =
-                (!terms.delay.is_zero()).then(|| terms.at.after(terms.delay));
-            vec![submitted(task.attempt + 1, task.retry_times, delay_until, terms)]
+            let delay_until = (!terms.delay.is_zero()).then(|| terms.at.after(terms.delay));
+            vec![submitted(
+                task.attempt + 1,
+                task.retry_times,
+                delay_until,
+                terms,
+            )]
         }
         Stage::Delayed { .. }
         | Stage::WaitingSlot { .. }
@@ -245,6 +249,25 @@ fn report_finished(
             outcome: report.outcome,
         }];
     }
+    // Who wanted it dead says more than the worker that saw to it.
+    let reason = match &task.stage {
+        Stage::OnWorker {
+            kill: Some(wanted), ..
+        } if report.outcome == Outcome::Kill => wanted,
+        Stage::OnWorker { .. }
+        | Stage::Absent
+        | Stage::Delayed { .. }
+        | Stage::WaitingSlot { .. }
+        | Stage::Submitted
+        | Stage::OnEngine { .. }
+        | Stage::Retrying { .. }
+        | Stage::Paused
+        | Stage::Succeeded { .. }
+        | Stage::Failed { .. }
+        | Stage::Killed { .. }
+        | Stage::Lost { .. }
+        | Stage::Replacing => &report.reason,
+    };
     let event = || Event::Finished {
         attempt,
         outcome: report.outcome,
@@ -252,7 +275,7 @@ fn report_finished(
         started: report.started.clone(),
         exit_code: report.exit_code,
         var_pool: report.var_pool.clone(),
-        reason: report.reason.clone(),
+        reason: reason.clone(),
         retry_at: retry_at(task, report.outcome, terms.at, terms.retry),
         branches: None,
         cache_key: report.cache_key.clone(),
@@ -284,9 +307,7 @@ fn retry_at(
         Stage::OnWorker { kill: Some(_), .. } | Stage::OnEngine { kill: Some(_), .. }
     );
     retry
-        .filter(|retry| {
-            outcome == Outcome::Failure && !killed && task.retry_times < retry.times
-        })
+        .filter(|retry| outcome == Outcome::Failure && !killed && task.retry_times < retry.times)
         .map(|retry| now.after(retry.interval))
 }
 
@@ -544,10 +565,7 @@ fn wake(task: &TaskInstance, terms: &Terms) -> Vec<Event> {
     match &task.stage {
         Stage::Delayed { task_group, .. } => vec![Event::DelayPassed {
             attempt,
-            dispatch_by: task_group
-                .is_none()
-                .then(|| terms.dispatch_by())
-                .flatten(),
+            dispatch_by: task_group.is_none().then(|| terms.dispatch_by()).flatten(),
         }],
         Stage::Submitted => {
             let reason = format!(

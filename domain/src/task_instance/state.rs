@@ -341,8 +341,6 @@ impl TaskInstance {
 
     /// The children that run.
     pub fn running_children(&self) -> impl Iterator<Item = &Child> {
-        self.children
-            .values()
-            .filter(|child| child.state.is_none())
+        self.children.values().filter(|child| child.state.is_none())
     }
 }

@@ -106,7 +106,11 @@ pub(super) fn decide(run: &WorkflowInstance, command: &Command) -> Result<Vec<Ev
     }
 }
 
-fn start(run: &WorkflowInstance, command: &Command, at: Timestamp) -> Result<Vec<Event>, Rejection> {
+fn start(
+    run: &WorkflowInstance,
+    command: &Command,
+    at: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
     match run.stage {
         Stage::Submitted => {
             let serial = run
@@ -161,11 +165,7 @@ fn wake(run: &WorkflowInstance, at: Timestamp) -> Vec<Event> {
     }
 }
 
-fn pause(
-    run: &WorkflowInstance,
-    command: &Command,
-    reason: &str,
-) -> Result<Vec<Event>, Rejection> {
+fn pause(run: &WorkflowInstance, command: &Command, reason: &str) -> Result<Vec<Event>, Rejection> {
     match run.stage {
         Stage::Running => Ok(vec![Event::PauseRequested {
             reason: reason.to_owned(),
@@ -311,9 +311,9 @@ fn raised(number: u32, alert: Alert) -> Event {
 }
 
 fn named(run: &WorkflowInstance) -> String {
-    run.submission
-        .as_ref()
-        .map_or_else(String::new, |asked| format!("workflow \"{}\"", asked.workflow))
+    run.submission.as_ref().map_or_else(String::new, |asked| {
+        format!("workflow \"{}\"", asked.workflow)
+    })
 }
 
 fn refusal(run: &WorkflowInstance, command: &Command) -> Rejection {

@@ -98,9 +98,7 @@ impl Stage {
                 WorkflowState::Pause | WorkflowState::Stop | WorkflowState::Block => {
                     &["RESUME", "RERUN", "EXECUTE_TASK", "DELETE"]
                 }
-                WorkflowState::Failure => {
-                    &["RECOVER_FAILED", "RERUN", "EXECUTE_TASK", "DELETE"]
-                }
+                WorkflowState::Failure => &["RECOVER_FAILED", "RERUN", "EXECUTE_TASK", "DELETE"],
                 WorkflowState::Success
                 | WorkflowState::SubmittedSuccess
                 | WorkflowState::RunningExecution

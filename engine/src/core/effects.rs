@@ -114,7 +114,7 @@ impl Core {
         let whole = steps
             .iter()
             .any(|step| matches!(step.fact, Fact::Workflow(..)));
-        for task in touched(steps) {
+        for task in self.by_urgency(instance, touched(steps)) {
             let owed = self
                 .shards
                 .get(&instance.shard())
@@ -132,6 +132,9 @@ impl Core {
             if !held && !sought {
                 self.preparations.remove(&task);
             }
+            if !any(|owed| matches!(owed, Obligation::Check { .. })) {
+                self.looking.remove(&task);
+            }
             for obligation in owed {
                 self.owe(now, task, obligation);
             }
@@ -146,6 +149,19 @@ impl Core {
                 self.owe_any(now, instance, run::Obligation::Run(obligation));
             }
         }
+    }
+
+    /// Of tasks that come to their task groups together, the more urgent ask first.
+    fn by_urgency(&self, instance: InstanceId, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
+        let shard = self.shards.get(&instance.shard());
+        if let Some(run) = shard.and_then(|shard| shard.run(instance)) {
+            let urgency = |task: &TaskId| {
+                let group = run.task_spec(task.task)?.policy.task_group.as_ref()?;
+                Some(group.priority)
+            };
+            tasks.sort_by_key(|task| std::cmp::Reverse(urgency(task)));
+        }
+        tasks
     }
 
     /// Notes one obligation of a run. Noting it again is harmless.

@@ -177,12 +177,40 @@ impl Core {
             Some(false) => {}
             // It may never arrive.
             None | Some(true) => {
-                if let Some(instance) = letter.owed_by()
-                    && self.reminding.insert(instance)
-                {
-                    self.set_timer(now.after(REMIND), Timer::Remind(instance));
+                if let Some(instance) = letter.owed_by() {
+                    self.remind_later(now, instance);
                 }
             }
+        }
+    }
+
+    fn remind_later(&mut self, now: Timestamp, instance: InstanceId) {
+        if self.reminding.insert(instance) {
+            self.set_timer(now.after(REMIND), Timer::Remind(instance));
+        }
+    }
+
+    /// A shard's memory is gone, and with it what letters of our other shards had brought about there and
+    /// was not durable. From now on its answers may come through the letter box, where they can be lost.
+    pub(super) fn remind_writers(&mut self, now: Timestamp, gone: ShardId) {
+        let shards = self.settings.shards;
+        let waits = |run: &run::Run| {
+            let mut owed = run.obligations();
+            owed.any(|owed| {
+                letter_of(run, &owed).is_some_and(|letter| letter.shard(shards) == gone)
+            })
+        };
+        let writers: Vec<InstanceId> = self
+            .shards
+            .iter_mut()
+            .filter(|(id, _)| **id != gone)
+            .filter_map(|(_, shard)| shard.memory())
+            .flat_map(|memory| memory.runs.values())
+            .filter(|run| waits(run))
+            .map(run::Run::id)
+            .collect();
+        for instance in writers {
+            self.remind_later(now, instance);
         }
     }
 
@@ -390,12 +418,14 @@ impl Core {
         let queue = shard
             .memory()
             .and_then(|memory| memory.queues.get(&definition));
-        if queue.is_some_and(|queue| queue.state.turn() == Some(asker)) {
-            shard.when_durable(Effect::Letter(Letter::Turn {
-                definition,
-                asker,
-                says: TurnSays::Granted,
-            }));
+        let owed: Vec<Letter> = queue
+            .into_iter()
+            .flat_map(|queue| queue.state.obligations())
+            .map(|owed| turn_letter(definition, owed))
+            .filter(|letter| matches!(letter, Letter::Turn { asker: told, .. } if *told == asker))
+            .collect();
+        for letter in owed {
+            shard.when_durable(Effect::Letter(letter));
         }
     }
 
@@ -490,21 +520,26 @@ impl Core {
             }));
         }
         for (&definition, queue) in &memory.queues {
-            letters.extend(queue.state.obligations().map(|owed| {
-                let (asker, says) = match owed {
-                    serial_queue::Obligation::TellGranted(asker) => (asker, TurnSays::Granted),
-                    serial_queue::Obligation::TellStop(asker) => (asker, TurnSays::Stop),
-                };
-                Letter::Turn {
-                    definition,
-                    asker,
-                    says,
-                }
-            }));
+            let owed = queue.state.obligations();
+            letters.extend(owed.map(|owed| turn_letter(definition, owed)));
         }
         for letter in letters {
             self.send(id, letter);
         }
+    }
+}
+
+/// The letter that meets an obligation of a workflow's queue.
+fn turn_letter(definition: DefinitionCode, owed: serial_queue::Obligation) -> Letter {
+    let (asker, says) = match owed {
+        serial_queue::Obligation::TellGranted(asker) => (asker, TurnSays::Granted),
+        serial_queue::Obligation::TellRefused(asker) => (asker, TurnSays::Refused),
+        serial_queue::Obligation::TellStop(asker) => (asker, TurnSays::Stop),
+    };
+    Letter::Turn {
+        definition,
+        asker,
+        says,
     }
 }
 

@@ -118,7 +118,7 @@ impl Core {
                 epoch,
                 until,
                 from,
-            } => self.leased(shard, epoch, until, from),
+            } => self.leased(now, shard, epoch, until, from),
             Input::Renewed { shards, until } => {
                 for id in shards {
                     if let Some(shard) = self.shards.get_mut(&id) {
@@ -126,7 +126,7 @@ impl Core {
                     }
                 }
             }
-            Input::LeaseLost { shard } => self.step_down(shard),
+            Input::LeaseLost { shard } => self.step_down(now, shard),
             Input::Loaded {
                 shard,
                 generation,
@@ -167,7 +167,7 @@ impl Core {
                 shard,
                 generation,
                 error,
-            } => self.append_failed(shard, generation, &error),
+            } => self.append_failed(now, shard, generation, &error),
             Input::Asked(asked) => self.asked(now, asked),
             Input::Letter(letter) => self.deliver(now, letter),
             Input::Ordered(order) => self.order(now, order),
@@ -236,14 +236,21 @@ impl Core {
         )
     }
 
-    fn leased(&mut self, id: ShardId, epoch: u64, until: Timestamp, from: String) {
+    fn leased(
+        &mut self,
+        now: Timestamp,
+        id: ShardId,
+        epoch: u64,
+        until: Timestamp,
+        from: String,
+    ) {
         if let Some(shard) = self.shards.get_mut(&id)
             && shard.epoch == epoch
         {
             shard.lease_until = until;
             return;
         }
-        self.forget(id, "the shard changed hands");
+        self.forget(now, id, "the shard changed hands");
         self.shards.insert(id, Shard::new(id, epoch, until, from));
         self.load_shard(id);
     }
@@ -341,7 +348,13 @@ impl Core {
         }
     }
 
-    fn append_failed(&mut self, id: ShardId, generation: u64, error: &AppendError) {
+    fn append_failed(
+        &mut self,
+        now: Timestamp,
+        id: ShardId,
+        generation: u64,
+        error: &AppendError,
+    ) {
         if self
             .shards
             .get(&id)
@@ -352,12 +365,13 @@ impl Core {
         // Whatever the reason, nothing of what was on its way may become durable after the log is read
         // again: only a new epoch rules that out.
         tracing::warn!(shard = %id, %error, "an append failed; forgetting the shard's memory and its lease");
-        self.step_down(id);
+        self.step_down(now, id);
     }
 
     /// Throws the shard's memory away and gives its lease back, to be taken anew by whoever comes first.
-    fn step_down(&mut self, id: ShardId) {
+    fn step_down(&mut self, now: Timestamp, id: ShardId) {
         self.forget(
+            now,
             id,
             "the log could not be written, or the shard has another engine now",
         );
@@ -369,7 +383,7 @@ impl Core {
 
     /// Throws a shard's memory away, with everything that was not yet durable. Whoever waits for an
     /// answer is told to try again; workers send their reports again by themselves.
-    fn forget(&mut self, id: ShardId, why: &str) {
+    fn forget(&mut self, now: Timestamp, id: ShardId, why: &str) {
         self.queue.forget(id);
         self.workers.forget(id);
         // They are in the state too: the next life makes its own, and these would only pile up.
@@ -393,6 +407,7 @@ impl Core {
                 });
             }
         }
+        self.remind_writers(now, id);
     }
 
     /// An engine that was stopped for longer than its lease must not speak from memory.
@@ -401,7 +416,7 @@ impl Core {
             Some(shard) if shard.lease_until >= now => true,
             Some(_) => {
                 tracing::warn!(shard = %id, "the lease has run out unrenewed; stepping down");
-                self.step_down(id);
+                self.step_down(now, id);
                 false
             }
             None => false,

@@ -1,18 +1,17 @@
-//! What must hold of every log, whatever went wrong while it was written.
+//! What must hold of every log, whatever went wrong while it was written. Here: runs and what people and
+//! workers were told; attempts and things that runs share have rooms of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use domain::run::Run;
-use domain::task_instance::{Event, Outcome};
-use domain::{
-    AggregateType, AttemptId, Fact, InstanceId, ShardId, StreamId, TaskId, workflow_instance,
-};
+use domain::run::{Command, Run, TaskCommand};
+use domain::{AggregateType, Fact, InstanceId, ShardId, StreamId, TaskId};
 use engine::core::{Answer, Refusal};
-use engine::load::{self, Definitions};
+use engine::load;
+use proto::worker::EngineMessage;
 use proto::worker::engine_message::Body;
-use proto::worker::{self as wire, EngineMessage};
-use store::{Log, Recorded};
+use store::{Log, Metadata};
 
+use crate::people::Ask;
 use crate::worker::id_of;
 use crate::world::{SHARDS, World, now};
 
@@ -26,186 +25,151 @@ impl World {
             "seed {seed}: {:?}",
             report.problems
         );
-        let events: Vec<Recorded> = (0..SHARDS)
-            .flat_map(|shard| now(self.log.read(ShardId(shard), 0, usize::MAX)).expect("memory"))
-            .collect();
-        self.started_once(&events);
-        self.valid_attempts(&events);
-        for wanted in self.wanted() {
-            let instance = wanted.started.expect("everybody was answered");
+        self.started_once();
+        self.nothing_was_missing();
+        self.valid_attempts();
+        self.slots_are_given_back();
+        self.turns_do_not_overlap();
+        for &instance in self.ledger.runs.keys() {
             self.ended(instance);
         }
     }
 
-    /// A key has one run, and a run that somebody was told of is in the log.
-    fn started_once(&self, events: &[Recorded]) {
-        let mut submitted = BTreeSet::new();
-        for event in events {
-            if let Fact::Workflow(id, workflow_instance::Event::Submitted(_)) =
-                event.fact().expect("ours")
-            {
-                assert!(
-                    submitted.insert(id),
-                    "seed {}: {id} submitted twice",
-                    self.seed
-                );
-            }
-        }
+    /// A key has one run, and a run that somebody was told of is in the log. The others were begun by a
+    /// task, once each.
+    fn started_once(&self) {
         let told: BTreeSet<InstanceId> = self
-            .wanted()
+            .wanted
             .iter()
-            .filter_map(|wanted| wanted.started)
+            .map(|wanted| wanted.started.expect("everybody was answered"))
+            .collect();
+        let top = self.ledger.runs.iter();
+        let top: BTreeSet<InstanceId> = top
+            .filter(|(_, seen)| seen.submission.parent.is_none())
+            .map(|(id, _)| *id)
             .collect();
         assert_eq!(
-            submitted, told,
+            top, told,
             "seed {}: runs in the log and runs people know",
             self.seed
         );
     }
 
-    /// No attempt runs twice; a task succeeds once; an attempt follows only one that failed or was lost.
-    fn valid_attempts(&self, events: &[Recorded]) {
+    /// No decision ended in the middle, to be completed by who read it later.
+    fn nothing_was_missing(&self) {
+        for (event, _) in &self.ledger.facts {
+            let by: Metadata = serde_json::from_str(&event.metadata).expect("ours");
+            assert_ne!(
+                by.cause, "settle",
+                "seed {}: {} {} was missing",
+                self.seed, event.stream, event.event_type
+            );
+        }
+    }
+
+    /// The run has ended, reading it anew says the same, and its children have said how they ended.
+    fn ended(&self, instance: InstanceId) {
         let seed = self.seed;
-        let mut open: BTreeMap<TaskId, u32> = BTreeMap::new();
-        let mut succeeded: BTreeSet<TaskId> = BTreeSet::new();
-        let mut requested: BTreeSet<(TaskId, u32)> = BTreeSet::new();
-        for event in events {
-            let Fact::Task(task, fact) = event.fact().expect("ours") else {
-                continue;
-            };
-            match fact {
-                Event::Submitted { attempt, .. } => {
-                    assert!(
-                        open.insert(task, attempt).is_none(),
-                        "seed {seed}: {task} has two open attempts"
-                    );
-                    assert!(
-                        !succeeded.contains(&task),
-                        "seed {seed}: {task} again after its success"
-                    );
-                }
-                Event::Finished {
-                    outcome, attempt, ..
-                } => {
-                    assert_eq!(open.remove(&task), Some(attempt), "seed {seed}: {task}");
-                    self.ended_so(
-                        AttemptId {
-                            task,
-                            number: attempt,
-                        },
-                        outcome,
-                    );
-                    if outcome == Outcome::Success {
-                        assert!(
-                            succeeded.insert(task),
-                            "seed {seed}: {task} succeeded twice"
-                        );
-                    }
-                }
-                Event::Lost { attempt, .. } => {
-                    assert_eq!(open.remove(&task), Some(attempt), "seed {seed}: {task}");
-                }
-                Event::DispatchRequested { attempt, .. } => {
-                    requested.insert((task, attempt));
-                }
-                Event::DispatchFailed { .. }
-                | Event::Dispatched { .. }
-                | Event::Adopted { .. }
-                | Event::Started { .. }
-                | Event::KillRequested { .. }
-                | Event::RetryAbandoned { .. } => {}
-                Event::LateReported { attempt, outcome } => {
-                    self.ended_so(
-                        AttemptId {
-                            task,
-                            number: attempt,
-                        },
-                        outcome,
-                    );
-                }
+        let definitions = &self.engines[0].definitions;
+        let run: Option<Run> =
+            now(load::run(self.log.as_ref(), definitions, instance)).expect("a readable log");
+        let run = run.unwrap_or_else(|| panic!("seed {seed}: {instance} is not in the log"));
+        assert!(run.has_ended(), "seed {seed}: {instance} never ended");
+        let owed: Vec<_> = run.obligations().collect();
+        assert!(
+            owed.is_empty(),
+            "seed {seed}: {instance} owes {owed:?} after its end"
+        );
+        for spec in &run.definition().spec().tasks {
+            let task = run.task(spec.code).expect("it has such a task");
+            let children = task.running_children().count();
+            assert_eq!(
+                children, 0,
+                "seed {seed}: {instance} task {} waits for children after its end",
+                spec.code
+            );
+            for (index, child) in &task.children {
+                let below = self.ledger.runs.get(&child.instance);
+                let parent = below.and_then(|seen| seen.submission.parent);
+                let above = parent.map(|parent| (parent.instance, parent.task, parent.index));
+                assert_eq!(
+                    above,
+                    Some((instance, spec.code, *index)),
+                    "seed {seed}: child {}",
+                    child.instance
+                );
             }
         }
-        for (attempt, times) in self.executions() {
-            assert_eq!(
-                *times, 1,
-                "seed {seed}: attempt {attempt} ran {times} times"
-            );
-            assert!(
-                requested.contains(&(attempt.task, attempt.number)),
-                "seed {seed}: attempt {attempt} ran and the log does not know why"
-            );
-        }
-    }
-
-    /// An attempt ended as the log says, not as another one did.
-    fn ended_so(&self, attempt: AttemptId, told: Outcome) {
-        let really = self.ends().get(&attempt);
-        let same = match told {
-            Outcome::Success => really == Some(&wire::Outcome::Success),
-            Outcome::Failure => really == Some(&wire::Outcome::Failure),
-            // Killed before it ended by itself, or before it began.
-            Outcome::Kill => really.is_none(),
-        };
-        assert!(
-            same,
-            "seed {}: {attempt} ended {really:?}, the log says {told:?}",
-            self.seed
-        );
-    }
-
-    /// The run has ended, and reading it anew says the same.
-    fn ended(&self, instance: InstanceId) {
-        let run: Option<Run> = now(load::run(
-            self.log.as_ref(),
-            &Definitions::default(),
-            instance,
-        ))
-        .expect("a readable log");
-        let run = run.unwrap_or_else(|| panic!("seed {}: {instance} is not in the log", self.seed));
-        assert!(
-            run.has_ended(),
-            "seed {}: {instance} never ended",
-            self.seed
-        );
-        assert_eq!(
-            run.obligations().count(),
-            0,
-            "seed {}: {instance} owes something after its end",
-            self.seed
-        );
     }
 
     /// How many attempts were given up because of their workers.
     pub(crate) fn lost(&self) -> usize {
-        let shards = (0..SHARDS).map(ShardId);
-        let events =
-            shards.flat_map(|shard| now(self.log.read(shard, 0, usize::MAX)).expect("memory"));
-        events.filter(|event| event.event_type == "lost").count()
+        let facts = self.ledger.facts.iter();
+        facts
+            .filter(|(event, _)| event.event_type == "lost")
+            .count()
     }
 
     /// What somebody is told is in the log when they are told.
-    pub(crate) fn audit_answer(&self, asked: usize, answer: &Result<Answer, Refusal>) {
+    pub(crate) fn audit_answer(&self, ask: &Ask, answer: &Result<Answer, Refusal>) {
         let seed = self.seed;
         let Ok(answer) = answer else { return };
         let infos = now(self.log.shard_infos()).expect("memory");
-        let shard = self.wanted()[asked].started.map(InstanceId::shard);
         let (shard, head) = match answer {
             Answer::Defined { code, head, .. } => (code.shard(SHARDS), *head),
             Answer::Started { instance, head, .. } => (instance.shard(), *head),
-            Answer::Done { head } => (shard.expect("only a run is commanded"), *head),
+            Answer::Changed { shard, head, .. } => (*shard, *head),
+            Answer::Done { head } => {
+                let Ask::Command(instance, _) = ask else {
+                    panic!("seed {seed}: only a run is commanded")
+                };
+                (instance.shard(), *head)
+            }
+            Answer::Explained(all) => {
+                let told = |why: &engine::core::Explanation| !why.reason.is_empty();
+                assert!(all.iter().all(told), "seed {seed}: {all:?}");
+                return;
+            }
         };
         let durable = infos[usize::from(shard.0)].head;
         assert!(
             head <= durable,
             "seed {seed}: {answer:?} and the log ends at {durable}"
         );
-        if let (Answer::Done { .. }, Some(instance)) = (answer, self.wanted()[asked].started) {
-            let events = now(self.log.read_instance(instance, 0)).expect("memory");
-            let stopped = |event: &Recorded| event.event_type == "stop_requested";
+        if let Ask::Command(instance, command) = ask {
+            let said = self.said_of(*instance, command);
             assert!(
-                events.iter().any(stopped),
-                "seed {seed}: the stop of {instance} is lost"
+                said,
+                "seed {seed}: {command:?} of {instance} was acknowledged and is lost"
             );
+        }
+    }
+
+    /// What the log says that shows that a command was carried out, or had been before.
+    fn said_of(&self, instance: InstanceId, command: &Command) -> bool {
+        let of_run = |names: &[&str]| self.says(&stream(AggregateType::WorkflowInstance, instance), names);
+        match command {
+            Command::Pause { .. } => of_run(&["pause_requested", "block_requested", "finished"]),
+            // One that waited for its turn just ends.
+            Command::Stop { .. } => of_run(&["stop_requested", "finished"]),
+            Command::Delete => of_run(&["deleted"]),
+            Command::Restart { .. } => of_run(&["restarted"]),
+            Command::Task { task, command } => {
+                let task = TaskId {
+                    instance,
+                    task: *task,
+                };
+                let names: &[&str] = if let TaskCommand::ForceSuccess { .. } = command {
+                    &["success_forced"]
+                } else {
+                    &["kill_requested", "finished", "retry_abandoned", "lost"]
+                };
+                self.says(&stream(AggregateType::TaskInstance, task), names)
+            }
+            Command::Submit(_)
+            | Command::Wake
+            | Command::Turn { .. }
+            | Command::SettleAlert { .. } => panic!("people do not say that"),
         }
     }
 
@@ -227,10 +191,10 @@ impl World {
             }
         };
         let attempt = id_of(attempt.as_ref().expect("it names its attempt"));
-        let stream = StreamId {
-            kind: AggregateType::TaskInstance,
-            id: attempt.task.to_string(),
-        };
+        if let Some(Body::Dispatch(_)) = message.body {
+            self.may_run(attempt);
+        }
+        let stream = stream(AggregateType::TaskInstance, attempt.task);
         let events = now(self.log.read_stream(&stream, 0)).expect("memory");
         let found = events.iter().any(|event| {
             let Fact::Task(_, fact) = event.fact().expect("ours") else {
@@ -243,6 +207,12 @@ impl World {
             "seed {}: {:?} of {attempt} is not in the log",
             self.seed, message.body
         );
+    }
+
+    fn says(&self, stream: &StreamId, names: &[&str]) -> bool {
+        let events = now(self.log.read_stream(stream, 0)).expect("memory");
+        let mut events = events.iter();
+        events.any(|event| names.contains(&event.event_type.as_str()))
     }
 
     /// The log as a table, with what went wrong in between.
@@ -262,5 +232,12 @@ impl World {
                 );
             }
         }
+    }
+}
+
+fn stream(kind: AggregateType, id: impl std::fmt::Display) -> StreamId {
+    StreamId {
+        kind,
+        id: id.to_string(),
     }
 }

@@ -9,12 +9,13 @@ use engine::load::{self, Definitions};
 use proto::worker::engine_message;
 use store::{Append, AppendError, Lease, Log};
 
+use crate::people::Ask;
 use crate::world::{LEASE, SHARDS, TICK, TROUBLE, World, now};
 
 pub(crate) struct Engine {
     number: u64,
     pub(crate) core: Core,
-    definitions: Definitions,
+    pub(crate) definitions: Definitions,
     /// The engine does nothing until then.
     pub(crate) paused_until: u64,
     pub(crate) leases: Vec<Lease>,
@@ -24,7 +25,7 @@ pub(crate) struct Engine {
     /// What is on its way to the core, in order.
     pub(crate) inbox: VecDeque<(u64, Input)>,
     /// Who waits for which answer.
-    pub(crate) tickets: BTreeMap<Ticket, usize>,
+    pub(crate) tickets: BTreeMap<Ticket, Ask>,
 }
 
 impl Engine {
@@ -245,11 +246,21 @@ impl World {
                     .push_back((self.now + TICK, input));
             }
             Output::Reply { ticket, answer } => {
-                if let Some(index) = self.engines[engine].tickets.remove(&ticket) {
-                    self.audit_answer(index, &answer);
-                    self.answered(index, &answer);
+                if let Some(ask) = self.engines[engine].tickets.remove(&ticket) {
+                    self.audit_answer(&ask, &answer);
+                    self.answered(&ask, &answer);
                 }
             }
+            Output::Look {
+                task,
+                attempt,
+                generation,
+                inquiry,
+            } => self.look(engine, task, attempt, generation, &inquiry),
+            Output::Tell {
+                instance, number, ..
+            } => self.tell_people(engine, instance, number),
+            Output::Post { shard, letter } => self.post(shard, &letter),
             Output::Send { session, message } => {
                 if matches!(
                     message.body,

@@ -1,111 +1,278 @@
-//! People who want runs: they ask any engine, again and again, until they are answered.
+//! People: they define, start, command and set things, and ask any engine, again and again, until they
+//! are answered.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::workflow_definition::{
-    Policy, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
-};
-use domain::workflow_instance::{FailureStrategy, Submission};
-use domain::{DefinitionCode, InstanceId, ShardId, TaskCode};
-use engine::core::{Answer, Asked, Input, Request};
+use domain::run::{Command, TaskCommand};
+use domain::workflow_instance::{Restart, Submission, WorkflowState};
+use domain::{InstanceId, ShardId, TaskId};
+use engine::core::{Answer, Asked, Input, Refusal, Request};
 use store::{Log, Metadata};
 
 use crate::rng::Rng;
-use crate::world::{SHARDS, World, now};
+use crate::workflows::{self, ENVIRONMENTS, Flow, GROUPS};
+use crate::world::{LEASE, SHARDS, TROUBLE, World, now};
+
+/// What somebody waits for.
+#[derive(Clone, Debug)]
+pub(crate) enum Ask {
+    Define(usize),
+    Start(usize),
+    Set(usize),
+    Command(InstanceId, Command),
+    Force(TaskId),
+    Explain(InstanceId),
+}
 
 /// A run somebody wants, and what they were told.
 pub(crate) struct Wanted {
-    workflow: Arc<Workflow>,
+    flow: usize,
     submission: Arc<Submission>,
     shard: ShardId,
     pub(crate) key: String,
-    pub(crate) defined: bool,
+    /// Nobody wants it before.
+    from: u64,
     pub(crate) started: Option<InstanceId>,
-    stop_at: Option<u64>,
-    stopped: bool,
-    pub(crate) asking: bool,
+    asking: bool,
+}
+
+impl Wanted {
+    pub(crate) fn new(index: u64, flows: &[Flow], rng: &mut Rng) -> Self {
+        // Those that run others are wanted first.
+        let flow = flows.len() - 1 - rng.below(flows.len() as u64) as usize;
+        Self {
+            flow,
+            submission: Arc::new(workflows::submission(&flows[flow], rng)),
+            shard: ShardId((index % u64::from(SHARDS)) as u16),
+            key: format!("key-{index}"),
+            from: rng.below(15_000_000),
+            started: None,
+            asking: false,
+        }
+    }
+}
+
+/// Something that runs share, and how somebody wants it to be.
+pub(crate) struct Setting {
+    what: Shared,
+    from: u64,
+    pub(crate) done: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Shared {
+    Group(&'static str, u32),
+    Environment(&'static str),
+}
+
+impl Setting {
+    /// The groups change their sizes and the environment its text; the last group comes when all others
+    /// have gone, and in the end every group has a slot.
+    pub(crate) fn all(rng: &mut Rng) -> Vec<Self> {
+        let mut settings = vec![
+            (Shared::Environment(ENVIRONMENTS[0]), 0),
+            (Shared::Group(GROUPS[0], rng.between(1, 2) as u32), 0),
+            (Shared::Group(GROUPS[1], rng.between(2, 3) as u32), 0),
+        ];
+        for group in &GROUPS[..2] {
+            let size = rng.below(4) as u32;
+            settings.push((Shared::Group(group, size), rng.below(TROUBLE)));
+        }
+        for group in GROUPS {
+            // Not before the last engine that slept with an earlier wish in its hands has woken.
+            let size = rng.between(1, 3) as u32;
+            settings.push((Shared::Group(group, size), TROUBLE + 4 * LEASE));
+        }
+        settings
+            .into_iter()
+            .map(|(what, from)| Self {
+                what,
+                from,
+                done: false,
+            })
+            .collect()
+    }
 }
 
 impl World {
-    /// People ask until they are answered, with the same key.
     pub(crate) fn people(&mut self) {
-        for index in 0..self.wanted.len() {
-            // The impatient ask again while somebody is still looking for their answer.
-            let often = if self.wanted[index].asking { 1 } else { 10 };
-            if !self.rng.percent(often) {
-                continue;
+        for index in 0..self.flows.len() {
+            let often = if self.flows[index].asking { 1 } else { 10 };
+            if !self.flows[index].defined && self.rng.percent(often) {
+                self.flows[index].asking = true;
+                let workflow = self.flows[index].workflow.clone();
+                self.ask(Ask::Define(index), Request::Define(workflow));
             }
-            let wanted = &self.wanted[index];
-            let request = match wanted.started {
-                None if !wanted.defined => Request::Define(wanted.workflow.clone()),
-                None => {
-                    // As the engine's handle does: a key that fired is found in the log.
-                    let stream = domain::StreamId {
-                        kind: domain::AggregateType::Trigger,
-                        id: wanted.key.clone(),
-                    };
-                    // Or is not, by one who looked before it did.
-                    let looked_before = self.rng.percent(30);
-                    let fired = now(self.log.read_last(&stream)).expect("memory");
-                    if let Some(fired) = fired.filter(|_| !looked_before) {
-                        let domain::Fact::Trigger(_, domain::trigger::Event::Fired { instance }) =
-                            fired.fact().expect("ours")
-                        else {
-                            panic!("a trigger stream holds triggers")
-                        };
-                        self.wanted[index].started = Some(instance);
-                        continue;
-                    }
-                    Request::Start {
-                        shard: wanted.shard,
-                        submission: wanted.submission.clone(),
-                        workflow: wanted.workflow.clone(),
-                        key: Some(wanted.key.clone()),
-                    }
-                }
-                Some(instance)
-                    if !wanted.stopped && wanted.stop_at.is_some_and(|at| at <= self.now) =>
-                {
-                    let command = domain::run::Command::Stop {
-                        reason: "somebody wants it".to_owned(),
-                    };
-                    Request::Command { instance, command }
-                }
-                Some(_) => continue,
-            };
-            self.next_ticket += 1;
-            let engine = self.rng.below(self.engines.len() as u64) as usize;
-            let engine = &mut self.engines[engine];
-            engine.tickets.insert(self.next_ticket, index);
-            self.wanted[index].asking = true;
-            let by = Metadata {
-                actor: "user".to_owned(),
-                cause: "test".to_owned(),
-                trace: None,
-            };
-            engine.inbox.push_back((
-                self.now,
-                Input::Asked(Asked {
-                    ticket: self.next_ticket,
-                    request,
-                    by,
-                }),
-            ));
+        }
+        for index in 0..self.wanted.len() {
+            self.start(index);
+        }
+        for index in 0..self.settings.len() {
+            // One after the other: the last word about a group is the one meant to be.
+            let turn = self.settings[..index].iter().all(|earlier| earlier.done);
+            let setting = &self.settings[index];
+            if !setting.done && turn && setting.from <= self.now && self.rng.percent(5) {
+                let request = match self.settings[index].what {
+                    Shared::Group(name, size) => Request::SetTaskGroup {
+                        name: name.to_owned(),
+                        size,
+                    },
+                    Shared::Environment(name) => Request::SetEnvironment {
+                        name: name.to_owned(),
+                        config: "export A=1".to_owned(),
+                    },
+                };
+                self.ask(Ask::Set(index), request);
+            }
+        }
+        if self.now < TROUBLE && self.rng.below(1_000) < self.faults.meddle {
+            self.meddle();
         }
     }
 
-    pub(crate) fn answered(
-        &mut self,
-        index: usize,
-        answer: &Result<Answer, engine::core::Refusal>,
-    ) {
+    /// Somebody wants this run, with the same key each time.
+    fn start(&mut self, index: usize) {
+        let wanted = &self.wanted[index];
+        // The impatient ask again while somebody is still looking for their answer.
+        let often = if wanted.asking { 1 } else { 10 };
+        let ready = wanted.from <= self.now && self.flows[wanted.flow].defined;
+        if wanted.started.is_some() || !ready || !self.rng.percent(often) {
+            return;
+        }
+        // As the engine's handle does: a key that fired is found in the log.
+        let stream = domain::StreamId {
+            kind: domain::AggregateType::Trigger,
+            id: self.wanted[index].key.clone(),
+        };
+        // Or is not, by one who looked before it did.
+        let looked_before = self.rng.percent(30);
+        let fired = now(self.log.read_last(&stream)).expect("memory");
         let wanted = &mut self.wanted[index];
-        wanted.asking = false;
-        match answer {
-            Ok(Answer::Defined { .. }) => wanted.defined = true,
-            Ok(Answer::Started { instance, .. }) => {
+        if let Some(fired) = fired.filter(|_| !looked_before) {
+            let domain::Fact::Trigger(_, domain::trigger::Event::Fired { instance }) =
+                fired.fact().expect("ours")
+            else {
+                panic!("a trigger stream holds triggers")
+            };
+            wanted.started = Some(instance);
+            return;
+        }
+        wanted.asking = true;
+        let request = Request::Start {
+            shard: wanted.shard,
+            submission: wanted.submission.clone(),
+            workflow: self.flows[wanted.flow].workflow.clone(),
+            key: Some(wanted.key.clone()),
+        };
+        self.ask(Ask::Start(index), request);
+    }
+
+    /// Somebody wants something of a run, whether it makes sense or not.
+    fn meddle(&mut self) {
+        let runs: Vec<InstanceId> = self.ledger.runs.keys().copied().collect();
+        if runs.is_empty() {
+            return;
+        }
+        let instance = runs[self.rng.below(runs.len() as u64) as usize];
+        if self.rng.percent(10) {
+            self.ask(Ask::Explain(instance), Request::Explain { instance });
+            return;
+        }
+        let waiting = self.ledger.waiting.iter().next();
+        if let Some((attempt, name)) = waiting
+            && self.rng.percent(10)
+        {
+            let (name, task) = (name.to_string(), attempt.task);
+            self.ask(Ask::Force(task), Request::ForceSlot { name, task });
+            return;
+        }
+        let command = self.command_for(instance);
+        let request = Request::Command {
+            instance,
+            command: command.clone(),
+        };
+        self.tell(format!("somebody wants {command:?} of {instance}"));
+        self.ask(Ask::Command(instance, command), request);
+    }
+
+    fn command_for(&mut self, instance: InstanceId) -> Command {
+        let seen = &self.ledger.runs[&instance];
+        let ended = seen.ended;
+        let definition = seen.submission.definition;
+        let flow = self.flows.iter().find(|flow| flow.code == definition);
+        let workflow = flow.expect("every run is of a workflow").workflow.clone();
+        let reason = || "somebody wants it".to_owned();
+        let restart = |restart, scope| Command::Restart {
+            restart,
+            scope,
+            reason: reason(),
+        };
+        let rng = &mut self.rng;
+        let tasks = &workflow.spec().tasks;
+        let task = tasks[rng.below(tasks.len() as u64) as usize].code;
+        let of_task = |command| Command::Task { task, command };
+        let kill = of_task(TaskCommand::Kill { reason: reason() });
+        let force = of_task(TaskCommand::ForceSuccess { reason: reason() });
+        if ended.is_none() || rng.percent(10) {
+            return match rng.below(6) {
+                0 | 1 => Command::Pause { reason: reason() },
+                2 => Command::Stop { reason: reason() },
+                3 | 4 => kill,
+                _ => force,
+            };
+        }
+        match rng.below(12) {
+            0 => restart(Restart::RepeatRunning, None),
+            1 => restart(
+                Restart::ExecuteTask,
+                Some(workflows::scope(&workflow, rng)),
+            ),
+            2 => force,
+            3 if rng.percent(30) => Command::Delete,
+            _ if ended == Some(WorkflowState::Failure) => {
+                restart(Restart::StartFailureTaskProcess, None)
+            }
+            _ if ended == Some(WorkflowState::Success) => restart(Restart::RepeatRunning, None),
+            _ => restart(Restart::RecoverSuspendedProcess, None),
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, request: Request) {
+        self.next_ticket += 1;
+        let ticket = self.next_ticket;
+        let engine = self.rng.below(self.engines.len() as u64) as usize;
+        let engine = &mut self.engines[engine];
+        engine.tickets.insert(ticket, ask);
+        let by = Metadata {
+            actor: "user".to_owned(),
+            cause: "test".to_owned(),
+            trace: None,
+        };
+        let asked = Asked {
+            ticket,
+            request,
+            by,
+        };
+        engine.inbox.push_back((self.now, Input::Asked(asked)));
+    }
+
+    /// Whoever would have answered is gone.
+    pub(crate) fn unanswered(&mut self, ask: &Ask) {
+        match *ask {
+            Ask::Define(index) => self.flows[index].asking = false,
+            Ask::Start(index) => self.wanted[index].asking = false,
+            Ask::Set(_) | Ask::Command(..) | Ask::Force(_) | Ask::Explain(_) => {}
+        }
+    }
+
+    pub(crate) fn answered(&mut self, ask: &Ask, answer: &Result<Answer, Refusal>) {
+        self.unanswered(ask);
+        match (ask, answer) {
+            (Ask::Define(index), Ok(_)) => self.flows[*index].defined = true,
+            (Ask::Set(index), Ok(_)) => self.settings[*index].done = true,
+            (Ask::Start(index), Ok(Answer::Started { instance, .. })) => {
                 let instance = *instance;
+                let wanted = &mut self.wanted[*index];
                 assert!(
                     wanted.started.is_none_or(|before| before == instance),
                     "seed {}: one key, two runs",
@@ -113,80 +280,17 @@ impl World {
                 );
                 wanted.started = Some(instance);
             }
-            Ok(Answer::Done { .. }) | Err(engine::core::Refusal::Rejected(_)) => {
-                wanted.stopped = true;
+            (Ask::Command(instance, command), answer) => {
+                self.tell(format!("{command:?} of {instance}: {answer:?}"));
             }
-            Err(_) => {}
+            (ask, answer) => {
+                assert!(
+                    matches!(answer, Err(Refusal::Unavailable(_)))
+                        || matches!(ask, Ask::Force(_) | Ask::Explain(_)),
+                    "seed {}: {ask:?} was answered {answer:?}",
+                    self.seed
+                );
+            }
         }
-    }
-}
-
-/// A random layered workflow, asked for with a key.
-pub(crate) fn wanted(index: u64, rng: &mut Rng) -> Wanted {
-    let mut tasks: Vec<TaskSpec> = Vec::new();
-    for number in 0..rng.between(1, 10) {
-        let mut depends_on: Vec<String> = tasks
-            .iter()
-            .map(|earlier| earlier.name.clone())
-            .filter(|_| rng.percent(30))
-            .collect();
-        depends_on.truncate(3);
-        let name = format!("t{number}");
-        let retry = RetryPolicy {
-            times: rng.below(3) as u32,
-            interval: Duration::from_millis(rng.below(3_000)),
-        };
-        tasks.push(TaskSpec {
-            code: TaskCode(number + 1),
-            name,
-            kind: TaskKind::Shell {
-                run: "true".to_owned(),
-            },
-            depends_on,
-            params: Vec::new(),
-            policy: Policy {
-                retry: if retry.times == 0 {
-                    RetryPolicy::default()
-                } else {
-                    retry
-                },
-                ..Policy::default()
-            },
-        });
-    }
-    let spec = WorkflowSpec {
-        name: format!("w{index}"),
-        project: "default".to_owned(),
-        tasks,
-        ..WorkflowSpec::default()
-    };
-    let definition = DefinitionCode::new(&spec.project, &spec.name);
-    let failure = if rng.percent(50) {
-        FailureStrategy::End
-    } else {
-        FailureStrategy::Continue
-    };
-    let submission = Submission {
-        definition,
-        version: 1,
-        project: spec.project.clone(),
-        workflow: spec.name.clone(),
-        params: Vec::new(),
-        failure,
-        start_nodes: Vec::new(),
-        depend: domain::workflow_instance::Depend::TaskPost,
-        dry_run: false,
-        priority: domain::workflow_definition::Priority::Medium,
-    };
-    Wanted {
-        workflow: Arc::new(Workflow::check(spec).expect("earlier tasks only: no cycle")),
-        submission: Arc::new(submission),
-        shard: ShardId((index % u64::from(SHARDS)) as u16),
-        key: format!("key-{index}"),
-        defined: false,
-        started: None,
-        stop_at: rng.percent(30).then(|| rng.between(1_000_000, 20_000_000)),
-        stopped: false,
-        asking: false,
     }
 }

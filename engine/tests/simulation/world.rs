@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use domain::AttemptId;
+use domain::{AttemptId, ShardId};
 use engine::core::{Input, Ticket};
+use engine::load;
 use futures_util::FutureExt;
-use proto::worker::{EngineMessage, Outcome, WorkerMessage, engine_message, worker_message};
+use proto::worker::{EngineMessage, Outcome};
 use store::{Log, MemoryLog};
 
 use crate::engines::Engine;
-use crate::people::{Wanted, wanted};
+use crate::ledger::Ledger;
+use crate::people::{Setting, Wanted};
 use crate::rng::Rng;
-use crate::worker::{Stage, Worker};
+use crate::worker::Worker;
+use crate::workflows::{self, Flow};
 
-pub(crate) const SHARDS: u16 = 2;
+pub(crate) const SHARDS: u16 = 3;
 pub(crate) const LEASE: u64 = 5_000_000;
 pub(crate) const TICK: u64 = 20_000;
 /// Faults stop here; everything must end soon after.
@@ -31,6 +34,12 @@ pub(crate) struct Faults {
     pub(crate) kill_worker: u64,
     pub(crate) cut: u64,
     pub(crate) twice: u64,
+    /// Letters between engines; as many are late.
+    pub(crate) lose_letter: u64,
+    /// Questions about the world that nobody can answer now.
+    pub(crate) unknown: u64,
+    /// How often, in a thousand ticks, somebody wants something of a run.
+    pub(crate) meddle: u64,
 }
 
 impl Faults {
@@ -50,6 +59,9 @@ impl Faults {
             kill_worker: pick(2),
             cut: pick(4),
             twice: pick(20),
+            lose_letter: pick(40),
+            unknown: pick(40),
+            meddle: pick(60),
         }
     }
 }
@@ -63,15 +75,21 @@ pub(crate) struct World {
     /// They share the log, the shards and the workers.
     pub(crate) engines: Vec<Engine>,
     engines_born: u64,
-    workers: Vec<Worker>,
-    sessions: u64,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) sessions: u64,
     /// Messages on their way; a cut connection loses them, as it does those in an engine's inbox.
     pub(crate) to_worker: VecDeque<(u64, u64, EngineMessage)>,
+    /// Letters between engines on their way: when they arrive, where, what.
+    pub(crate) letters: Vec<(u64, ShardId, String)>,
+    /// Everything in the log, as a reader knows it.
+    pub(crate) ledger: Ledger,
+    pub(crate) flows: Vec<Flow>,
     pub(crate) wanted: Vec<Wanted>,
+    pub(crate) settings: Vec<Setting>,
     pub(crate) next_ticket: Ticket,
-    executions: BTreeMap<AttemptId, u32>,
+    pub(crate) executions: BTreeMap<AttemptId, u32>,
     /// How attempts really ended that ended by themselves.
-    ends: BTreeMap<AttemptId, Outcome>,
+    pub(crate) ends: BTreeMap<AttemptId, Outcome>,
     pub(crate) story: Vec<String>,
 }
 
@@ -79,8 +97,9 @@ impl World {
     pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let mut rng = Rng::new(seed);
         let workers = rng.between(1, 3) as usize;
-        let wanted = (0..rng.between(2, 5))
-            .map(|index| wanted(index, &mut rng))
+        let flows = workflows::flows(&mut rng);
+        let wanted = (0..rng.between(2, 6))
+            .map(|index| Wanted::new(index, &flows, &mut rng))
             .collect();
         Self {
             seed,
@@ -100,25 +119,17 @@ impl World {
                 .collect(),
             sessions: 0,
             to_worker: VecDeque::new(),
+            letters: Vec::new(),
+            ledger: Ledger::default(),
+            flows,
             wanted,
+            settings: Setting::all(&mut rng),
             next_ticket: 0,
             executions: BTreeMap::new(),
             ends: BTreeMap::new(),
             story: Vec::new(),
             rng,
         }
-    }
-
-    pub(crate) fn executions(&self) -> &BTreeMap<AttemptId, u32> {
-        &self.executions
-    }
-
-    pub(crate) fn ends(&self) -> &BTreeMap<AttemptId, Outcome> {
-        &self.ends
-    }
-
-    pub(crate) fn wanted(&self) -> &[Wanted] {
-        &self.wanted
     }
 
     pub(crate) fn play(&mut self) {
@@ -133,6 +144,8 @@ impl World {
             }
             self.work();
             self.deliver();
+            self.carry_letters();
+            self.ledger.read(&self.log);
             self.people();
             for engine in 0..self.engines.len() {
                 self.lease(engine);
@@ -142,15 +155,34 @@ impl World {
                 return;
             }
         }
-        panic!(
-            "seed {}: still not still: {:#?}",
-            self.seed,
-            self.story.iter().rev().take(40).collect::<Vec<_>>()
-        );
+        self.print();
+        panic!("seed {}: still not still: {:#?}", self.seed, self.unrest());
+    }
+
+    /// What does not end.
+    fn unrest(&self) -> Vec<String> {
+        let mut unrest: Vec<String> = Vec::new();
+        for &instance in self.ledger.runs.keys() {
+            let definitions = &self.engines[0].definitions;
+            let run = now(load::run(self.log.as_ref(), definitions, instance));
+            let run = run.expect("a readable log").expect("a run of the log");
+            if !run.is_at_rest() {
+                let stage = &run.workflow().stage;
+                let owed: Vec<_> = run.obligations().collect();
+                unrest.push(format!("{instance} {stage:?} owes {owed:?}"));
+            }
+        }
+        for engine in &self.engines {
+            let load = engine.core.load();
+            unrest.push(format!("{} {load:?}", engine.name()));
+        }
+        unrest
     }
 
     fn is_still(&self) -> bool {
-        let done = self.wanted.iter().all(|wanted| wanted.started.is_some());
+        let done = self.wanted.iter().all(|wanted| wanted.started.is_some())
+            && self.settings.iter().all(|setting| setting.done)
+            && self.letters.is_empty();
         let mut owned = 0;
         for engine in &self.engines {
             if engine.core.load() != (0, 0)
@@ -213,8 +245,8 @@ impl World {
                 self.to_worker.retain(|(_, to, _)| *to != session);
             }
         }
-        for asked in gone.tickets.values() {
-            self.wanted[*asked].asking = false;
+        for ask in std::mem::take(&mut gone.tickets).into_values() {
+            self.unanswered(&ask);
         }
         // What was on its way to the log may still get there.
         while killed && self.rng.percent(50) {
@@ -244,158 +276,6 @@ impl World {
             });
             inbox.push_back((self.now + TICK, Input::Closed { session }));
         }
-    }
-
-    fn work(&mut self) {
-        for index in 0..self.workers.len() {
-            if !self.workers[index].alive {
-                if self.now >= TROUBLE && !self.workers[index].gone() {
-                    self.workers[index].come_back();
-                }
-                continue;
-            }
-            for engine in 0..self.engines.len() {
-                if self.workers[index].sessions[engine].is_none() {
-                    self.sessions += 1;
-                    let session = self.sessions;
-                    self.workers[index].sessions[engine] = Some(session);
-                    let hello = self.workers[index].hello();
-                    let hello = Input::Opened { session, hello };
-                    self.engines[engine]
-                        .inbox
-                        .push_back((self.now + TICK, hello));
-                    let again = self.workers[index].resend(self.now, true);
-                    self.say(index, engine, again);
-                }
-            }
-            let running = self.workers[index]
-                .held
-                .values()
-                .filter(|h| matches!(h.stage, Stage::Running { .. }))
-                .count();
-            let mut free = (self.workers[index].slots as usize).saturating_sub(running);
-            for (id, stage) in self.workers[index]
-                .held
-                .iter()
-                .map(|(id, h)| (*id, h.stage.clone()))
-                .collect::<Vec<_>>()
-            {
-                let words = match stage {
-                    Stage::Queued if free > 0 => {
-                        free -= 1;
-                        *self.executions.entry(id).or_default() += 1;
-                        let until = self.now + self.rng.between(1, 2_000_000);
-                        let succeeds = !self.rng.percent(15);
-                        self.workers[index].start(id, self.now, until, succeeds)
-                    }
-                    Stage::Running { until, succeeds } if until <= self.now => {
-                        let outcome = if succeeds {
-                            Outcome::Success
-                        } else {
-                            Outcome::Failure
-                        };
-                        self.ends.insert(id, outcome);
-                        self.workers[index].finish(id, outcome, self.now)
-                    }
-                    Stage::Queued | Stage::Running { .. } | Stage::Ended => vec![],
-                };
-                self.report(index, &words);
-            }
-            let mut words = self.workers[index].resend(self.now, false);
-            if self.now.is_multiple_of(1_000_000) {
-                words.push(self.workers[index].heartbeat());
-            }
-            self.report(index, &words);
-        }
-    }
-
-    /// To whoever should hear of each attempt.
-    fn report(&mut self, index: usize, words: &[worker_message::Body]) {
-        for engine in 0..self.engines.len() {
-            let worker = &self.workers[index];
-            let heard = words.iter().filter(|body| worker.tells(engine, body));
-            let heard = heard.cloned().collect();
-            self.say(index, engine, heard);
-        }
-    }
-
-    fn say(&mut self, index: usize, engine: usize, words: Vec<worker_message::Body>) {
-        let Some(session) = self.workers[index].sessions[engine] else {
-            return;
-        };
-        for body in words {
-            let message = WorkerMessage { body: Some(body) };
-            let times = if self.now < TROUBLE && self.rng.percent(self.faults.twice) {
-                2
-            } else {
-                1
-            };
-            for _ in 0..times {
-                let input = Input::Heard {
-                    session,
-                    message: message.clone(),
-                };
-                self.engines[engine]
-                    .inbox
-                    .push_back((self.now + TICK, input));
-            }
-        }
-    }
-
-    /// What has reached the workers.
-    fn deliver(&mut self) {
-        while self
-            .to_worker
-            .front()
-            .is_some_and(|(due, ..)| *due <= self.now)
-        {
-            let Some((_, session, message)) = self.to_worker.pop_front() else {
-                return;
-            };
-            let Some((index, engine)) = self.place_of(session) else {
-                continue;
-            };
-            let worker = &mut self.workers[index];
-            let words = match message.body {
-                Some(engine_message::Body::Dispatch(dispatch)) => {
-                    worker.dispatched(engine, &dispatch, self.now)
-                }
-                Some(engine_message::Body::Kill(kill)) => kill
-                    .attempt
-                    .as_ref()
-                    .map_or_else(Vec::new, |attempt| worker.killed(engine, attempt, self.now)),
-                Some(engine_message::Body::Ack(ack)) => {
-                    if let Some(attempt) = &ack.attempt {
-                        worker.acked(attempt, ack.sequence);
-                    }
-                    vec![]
-                }
-                Some(engine_message::Body::NotOwner(refused)) => {
-                    if let Some(attempt) = &refused.attempt {
-                        worker.not_owned(engine, attempt);
-                    }
-                    vec![]
-                }
-                Some(engine_message::Body::Welcome(_) | engine_message::Body::ReadLog(_))
-                | None => {
-                    vec![]
-                }
-            };
-            // Answers go back on their stream, reports along the route of their attempt.
-            let (answers, reports): (Vec<_>, Vec<_>) = words
-                .into_iter()
-                .partition(|body| matches!(body, worker_message::Body::Answer(_)));
-            self.say(index, engine, answers);
-            self.report(index, &reports);
-        }
-    }
-
-    /// The worker and the engine of a stream.
-    pub(crate) fn place_of(&self, session: u64) -> Option<(usize, usize)> {
-        self.workers.iter().enumerate().find_map(|(index, worker)| {
-            let engine = worker.sessions.iter().position(|s| *s == Some(session))?;
-            worker.alive.then_some((index, engine))
-        })
     }
 
     pub(crate) fn tell(&mut self, what: impl std::fmt::Display) {

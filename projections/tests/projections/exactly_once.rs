@@ -8,8 +8,9 @@ use store::{Database, Log, Recorded};
 use tests::postgres::Cluster;
 use tokio::runtime::Runtime;
 
+use crate::chance::Dice;
 use crate::model;
-use crate::world::{Dice, World, places};
+use crate::world::{World, places};
 
 async fn assert_whole(world: &World, projections: &Projections) {
     let reader = projections.reader();

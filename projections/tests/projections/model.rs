@@ -1,19 +1,38 @@
 //! The rows as the domain's own folds say they are, to compare the tables with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::task_instance::{self, TaskInstance, TaskState};
-use domain::workflow_instance::{WorkflowInstance, WorkflowState};
-use domain::{Aggregate, Fact, InstanceId, TaskCode, TaskId, Timestamp};
-use projections::{InstanceFilter, Reader, TaskRow};
+use domain::task_group::TaskGroup;
+use domain::task_instance::{self, Outcome, Stage, TaskInstance, TaskState};
+use domain::workflow_instance::{Event as Happened, Restart, WorkflowInstance, WorkflowState};
+use domain::{Aggregate, AttemptId, Fact, InstanceId, TaskCode, TaskId, Timestamp};
+use projections::{InstanceFilter, InstanceRow, Reader, SlotStatus, TaskRow};
 use store::Recorded;
 
-/// What the domain knows of a run.
+use crate::world::TASKS;
+
+/// What the domain knows of all runs and of the task groups.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Expected {
-    pub(crate) instances:
-        BTreeMap<InstanceId, (WorkflowState, Timestamp, Option<Timestamp>, String, u64)>,
+    pub(crate) instances: BTreeMap<InstanceId, Instance>,
     pub(crate) attempts: BTreeMap<(InstanceId, TaskCode, u32), Attempt>,
+    /// By run and number: whether it is settled, and the reason.
+    alerts: BTreeMap<(InstanceId, u32), (bool, String)>,
+    groups: BTreeMap<String, Group>,
+}
+
+/// What the domain and the events know of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Instance {
+    state: Option<WorkflowState>,
+    command: &'static str,
+    run_times: u32,
+    submit_time: Timestamp,
+    start_time: Option<Timestamp>,
+    end_time: Option<Timestamp>,
+    reason: String,
+    var_pool: usize,
+    position: u64,
 }
 
 /// What the domain and the events know of an attempt.
@@ -23,8 +42,19 @@ pub(crate) struct Attempt {
     retry_times: u32,
     valid: bool,
     worker: String,
+    since: Option<Timestamp>,
     end_time: Option<Timestamp>,
-    outputs: usize,
+    retry_at: Option<Timestamp>,
+    var_pool: usize,
+    cache_key: bool,
+}
+
+/// A task group: its size, who has a slot, and who waits, the next one first.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Group {
+    size: Option<u32>,
+    holders: BTreeSet<AttemptId>,
+    waiting: Vec<AttemptId>,
 }
 
 /// Folds the events with the domain's aggregates.
@@ -32,29 +62,98 @@ pub(crate) fn expected(events: &[Recorded]) -> Expected {
     let mut expected = Expected::default();
     let mut workflows = BTreeMap::<InstanceId, WorkflowInstance>::new();
     let mut tasks = BTreeMap::<TaskId, TaskInstance>::new();
+    let mut groups = BTreeMap::<String, TaskGroup>::new();
     for event in events {
         match event.fact().unwrap() {
             Fact::Workflow(id, fact) => {
                 let workflow = workflows.entry(id).or_default();
                 *workflow = std::mem::take(workflow).evolve(&fact).unwrap();
-                let at = event.recorded_at;
-                let known = expected.instances.entry(id);
-                let row =
-                    known.or_insert((WorkflowState::SubmittedSuccess, at, None, String::new(), 0));
-                row.0 = workflow.state().unwrap();
-                row.2 = row.0.is_finished().then_some(at);
-                row.4 = event.seq;
-                if let domain::workflow_instance::Event::StopRequested { reason }
-                | domain::workflow_instance::Event::Finished { reason, .. } = fact
-                {
-                    row.3 = reason;
-                }
+                run(&mut expected, workflow, id, &fact, event);
             }
             Fact::Task(id, fact) => task(&mut expected, &mut tasks, id, &fact, event.recorded_at),
-            Fact::Definition(..) | Fact::Trigger(..) => {}
+            Fact::TaskGroup(name, fact) => {
+                let group = groups.entry(name.to_string()).or_default();
+                *group = std::mem::take(group).evolve(&fact).unwrap();
+            }
+            Fact::Definition(..)
+            | Fact::Trigger(..)
+            | Fact::SerialQueue(..)
+            | Fact::Environment(..) => {}
         }
     }
+    // The alerts of a run that is gone are not asked for.
+    let Expected {
+        instances, alerts, ..
+    } = &mut expected;
+    alerts.retain(|(run, _), _| instances.contains_key(run));
+    let group = |group: TaskGroup| Group {
+        size: group.size,
+        waiting: group.waiting().collect(),
+        holders: group.holders,
+    };
+    expected.groups = groups
+        .into_iter()
+        .map(|(name, it)| (name, group(it)))
+        .collect();
     expected
+}
+
+fn run(
+    expected: &mut Expected,
+    workflow: &WorkflowInstance,
+    id: InstanceId,
+    fact: &Happened,
+    event: &Recorded,
+) {
+    match fact {
+        Happened::AlertRaised { number, .. } => {
+            let open = (false, String::new());
+            expected.alerts.insert((id, *number), open);
+            return;
+        }
+        Happened::AlertSettled { number, reason } => {
+            let settled = (true, reason.clone());
+            expected.alerts.insert((id, *number), settled);
+            return;
+        }
+        Happened::TurnReleased { .. } | Happened::TimedOut {} => return,
+        Happened::Deleted {} => {
+            expected.instances.remove(&id);
+            expected.attempts.retain(|(run, _, _), _| *run != id);
+            return;
+        }
+        Happened::Submitted(_)
+        | Happened::Queued {}
+        | Happened::Started { .. }
+        | Happened::PauseRequested { .. }
+        | Happened::BlockRequested { .. }
+        | Happened::StopRequested { .. }
+        | Happened::Finished { .. }
+        | Happened::Restarted { .. } => {}
+    }
+    let row = expected.instances.entry(id).or_insert_with(|| Instance {
+        submit_time: event.recorded_at,
+        ..Instance::default()
+    });
+    row.state = workflow.state();
+    let ended = row.state.is_some_and(WorkflowState::is_finished);
+    row.command = workflow.restart.map_or("START_PROCESS", Restart::name);
+    row.run_times = workflow.run_times;
+    row.start_time = workflow.started_at;
+    row.end_time = ended.then_some(event.recorded_at);
+    row.position = event.seq;
+    row.reason.clear();
+    if let Happened::PauseRequested { reason }
+    | Happened::BlockRequested { reason }
+    | Happened::StopRequested { reason }
+    | Happened::Finished { reason, .. } = fact
+    {
+        row.reason.clone_from(reason);
+    }
+    row.var_pool = 0;
+    if let Happened::Finished { var_pool, .. } = fact {
+        row.var_pool = var_pool.len();
+    }
 }
 
 fn task(
@@ -64,57 +163,82 @@ fn task(
     fact: &task_instance::Event,
     at: Timestamp,
 ) {
+    use task_instance::Event as Happened;
     let task = tasks.entry(id).or_default();
     let before = task.holder(task.attempt).cloned();
     *task = std::mem::take(task).evolve(fact).unwrap();
-    if matches!(fact, task_instance::Event::LateReported { .. }) {
+    if let Happened::LateReported { .. } | Happened::SlotReleased { .. } = fact {
         return;
     }
-    if let Some(earlier) =
-        expected
-            .attempts
-            .get_mut(&(id.instance, id.task, task.attempt.wrapping_sub(1)))
+    // A run that is gone has no rows, whatever still happens to its tasks.
+    if !expected.instances.contains_key(&id.instance) {
+        return;
+    }
+    let key = |attempt| (id.instance, id.task, attempt);
+    if let Some(earlier) = expected
+        .attempts
+        .get_mut(&key(task.attempt.wrapping_sub(1)))
     {
         earlier.valid = false;
     }
-    let state = task.state().unwrap();
-    let key = (id.instance, id.task, task.attempt);
-    let row = expected.attempts.entry(key).or_insert(Attempt {
-        state,
-        retry_times: 0,
-        valid: true,
-        worker: String::new(),
-        end_time: None,
-        outputs: 0,
-    });
+    let Some(state) = task.state() else {
+        if let Some(row) = expected.attempts.get_mut(&key(task.attempt)) {
+            row.valid = false;
+        }
+        return;
+    };
+    let row = expected
+        .attempts
+        .entry(key(task.attempt))
+        .or_insert(Attempt {
+            state,
+            retry_times: 0,
+            valid: true,
+            worker: String::new(),
+            since: None,
+            end_time: None,
+            retry_at: None,
+            var_pool: 0,
+            cache_key: false,
+        });
     row.state = state;
     row.retry_times = task.retry_times;
     // An attempt that has ended keeps the name of the worker that had it; a refused one does not.
-    let holder = task.holder(task.attempt).or(before.as_ref());
-    if state.is_finished() {
-        row.worker = holder.map_or_else(|| row.worker.clone(), |worker| worker.id.to_string());
-    } else {
-        row.worker = task
-            .holder(task.attempt)
-            .map_or_else(String::new, |worker| worker.id.to_string());
+    let holder = task.holder(task.attempt);
+    row.worker = match holder.or(before.as_ref().filter(|_| state.is_finished())) {
+        Some(worker) => worker.id.to_string(),
+        None if state.is_finished() => row.worker.clone(),
+        None => String::new(),
+    };
+    row.retry_at = None;
+    if let Stage::Retrying { due, .. } = task.stage {
+        row.retry_at = Some(due);
     }
-    match fact {
-        task_instance::Event::Finished {
-            ended_at, outputs, ..
-        } => {
-            row.end_time = Some(*ended_at);
-            row.outputs = outputs.len();
-        }
-        task_instance::Event::Lost { .. } => row.end_time = Some(at),
-        task_instance::Event::Submitted { .. }
-        | task_instance::Event::DispatchRequested { .. }
-        | task_instance::Event::DispatchFailed { .. }
-        | task_instance::Event::Dispatched { .. }
-        | task_instance::Event::Adopted { .. }
-        | task_instance::Event::Started { .. }
-        | task_instance::Event::KillRequested { .. }
-        | task_instance::Event::RetryAbandoned { .. }
-        | task_instance::Event::LateReported { .. } => {}
+    if let Stage::OnEngine { since, .. } = task.stage {
+        row.since = Some(since);
+    } else if task.stage == Stage::Submitted {
+        row.since = None;
+    }
+    if let Happened::Finished {
+        outcome,
+        ended_at,
+        started,
+        var_pool,
+        cache_key,
+        ..
+    } = fact
+    {
+        row.end_time = Some(*ended_at);
+        row.since = started.as_ref().map(|it| it.started_at).or(row.since);
+        row.var_pool = var_pool.len();
+        row.cache_key = cache_key.is_some();
+        assert!(*outcome == Outcome::Success || cache_key.is_none());
+    } else if let Happened::Started { started, .. } = fact {
+        row.since = Some(started.started_at);
+    } else if let Happened::SuccessForced { var_pool, .. } = fact {
+        row.var_pool = var_pool.len();
+    } else if let Happened::Lost { .. } = fact {
+        row.end_time = Some(at);
     }
 }
 
@@ -127,29 +251,60 @@ pub(crate) async fn shown(reader: &Reader) -> Expected {
         .unwrap();
     for row in rows {
         for task in reader.tasks(row.id).await.unwrap() {
-            assert!(
-                ["extract", "check", "load"].contains(&task.name.as_str()),
-                "{task:?}"
-            );
-            assert_eq!(
-                (task.task_type.as_str(), task.worker_group.as_str()),
-                ("SHELL", "default")
-            );
-            shown
+            assert!(TASKS.contains(&task.name.as_str()), "{task:?}");
+            assert_eq!(task.worker_group, "default");
+            let known = shown
                 .attempts
                 .insert((task.instance, task.task, task.attempt), attempt(&task));
+            assert_eq!(known, None);
         }
-        let shown_row = (
-            row.state,
-            row.submit_time,
-            row.end_time,
-            row.reason,
-            row.position,
+        for alert in reader.alerts(row.id).await.unwrap() {
+            let settled = (alert.settled_at.is_some(), alert.reason);
+            shown.alerts.insert((row.id, alert.number), settled);
+        }
+        shown.instances.insert(row.id, instance(&row));
+    }
+    for row in reader.task_groups().await.unwrap() {
+        let slots = reader.task_group_slots(&row.name).await.unwrap();
+        let of = |status| slots.iter().filter(move |slot| slot.status == status);
+        let group = Group {
+            size: row.size,
+            holders: of(SlotStatus::Holds).map(|slot| slot.attempt).collect(),
+            waiting: of(SlotStatus::Waiting).map(|slot| slot.attempt).collect(),
+        };
+        assert_eq!(
+            (row.used as usize, row.waiting as usize),
+            (group.holders.len(), group.waiting.len())
         );
-        shown.instances.insert(row.id, shown_row);
+        shown.groups.insert(row.name, group);
     }
     shown
 }
+
+fn instance(row: &InstanceRow) -> Instance {
+    Instance {
+        state: Some(row.state),
+        command: ALL_COMMANDS
+            .into_iter()
+            .find(|name| *name == row.command)
+            .unwrap(),
+        run_times: row.run_times,
+        submit_time: row.submit_time,
+        start_time: row.start_time,
+        end_time: row.end_time,
+        reason: row.reason.clone(),
+        var_pool: row.var_pool.len(),
+        position: row.position,
+    }
+}
+
+const ALL_COMMANDS: [&str; 5] = [
+    "START_PROCESS",
+    Restart::RepeatRunning.name(),
+    Restart::RecoverSuspendedProcess.name(),
+    Restart::StartFailureTaskProcess.name(),
+    Restart::ExecuteTask.name(),
+];
 
 fn attempt(row: &TaskRow) -> Attempt {
     Attempt {
@@ -157,7 +312,10 @@ fn attempt(row: &TaskRow) -> Attempt {
         retry_times: row.retry_times,
         valid: row.valid,
         worker: row.worker.clone(),
+        since: row.start_time,
         end_time: row.end_time,
-        outputs: row.outputs.len(),
+        retry_at: row.retry_at,
+        var_pool: row.var_pool.len(),
+        cache_key: row.cache_key.is_some(),
     }
 }

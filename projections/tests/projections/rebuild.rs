@@ -5,13 +5,15 @@ use std::sync::Arc;
 use projections::{Error, InstanceFilter, Projections};
 use store::Log;
 
+use crate::chance::Dice;
 use crate::model;
-use crate::world::{Dice, World, places};
+use crate::world::{World, places};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_projection_shows_what_the_live_one_shows() {
     for place in places() {
         let mut world = World::new().await;
+        world.deletes = true;
         let mut dice = Dice(21);
         for _ in 0..20 {
             world.play(&mut dice, 300).await;
@@ -46,7 +48,7 @@ async fn readers_and_the_runner_go_on_during_a_rebuild() {
         world.settle(&reader).await;
         let (again, log) = (projections.clone(), Arc::clone(&world.log));
         let rebuilding = tokio::spawn(async move {
-            for name in Projections::names().cycle().take(9) {
+            for name in Projections::names().cycle().take(10) {
                 again.rebuild(name, log.as_ref()).await.unwrap();
             }
         });

@@ -4,20 +4,30 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::run::{Command, Run, Step, Word};
-use domain::task_instance::{Outcome, Output, Report, Started};
+use domain::run::{Command, Run, Step, TaskCommand, TurnAnswer};
+use domain::task_instance;
 use domain::workflow_definition::{
-    self, Direction, Param, RetryPolicy, TaskKind, TaskSpec, Workflow, WorkflowSpec,
+    self, Condition, Direction, Execution, Param, Policy, Priority, RetryPolicy, TaskGroupRef,
+    TaskKind, TaskSpec, Timeout, TimeoutStrategy, Upstream, Workflow, WorkflowSpec,
 };
-use domain::workflow_instance::{FailureStrategy, Submission};
-use domain::{DefinitionCode, Fact, InstanceId, ShardId, TaskCode, Timestamp, WorkerRef};
-use projections::{Projections, Reader};
+use domain::workflow_instance::{FailureStrategy, Submission, Warning};
+use domain::{
+    Aggregate, AttemptId, DefinitionCode, Fact, InstanceId, ShardId, StreamId, TaskId, Timestamp,
+    task_group,
+};
+use projections::{Projections, Reader, Runner};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 use store::{Append, Chain, Database, FaultyLog, Log, MemoryLog, Recorded};
 use tempfile::TempDir;
 
+use crate::chance::{Dice, random};
+
 pub(crate) const SHARDS: u16 = 3;
+/// The tasks of the workflow that is played.
+pub(crate) const TASKS: [&str; 4] = ["extract", "check", "load", "await"];
+/// The pool that one of them needs a slot of.
+pub(crate) const GROUP: &str = "warehouse";
 /// Nothing here takes this long.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
 
@@ -69,16 +79,21 @@ impl Place {
     }
 }
 
-/// Small, even and repeatable: the numbers of one test.
-pub(crate) struct Dice(pub(crate) u64);
+/// Tables that follow a log.
+pub(crate) struct Shown {
+    pub(crate) reader: Reader,
+    _projections: Projections,
+    _runner: Runner,
+}
 
-impl Dice {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit
+pub(crate) async fn follow(world: &World, place: &Place) -> Shown {
+    let projections = place.open().await;
+    let (feed, runner) = projections.spawn(Arc::clone(&world.log) as Arc<dyn Log>);
+    drop(feed);
+    Shown {
+        reader: projections.reader(),
+        _projections: projections,
+        _runner: runner,
     }
 }
 
@@ -88,6 +103,10 @@ pub(crate) struct World {
     chains: HashMap<ShardId, (u64, Chain)>,
     pub(crate) now: Timestamp,
     numbers: BTreeMap<ShardId, u64>,
+    sequences: HashMap<StreamId, u64>,
+    group: task_group::TaskGroup,
+    /// Runs are deleted, too.
+    pub(crate) deletes: bool,
     pub(crate) workflow: Arc<Workflow>,
     pub(crate) definition: DefinitionCode,
 }
@@ -107,10 +126,16 @@ impl World {
                 .collect(),
             now: Timestamp(1_700_000_000_000_000),
             numbers: BTreeMap::new(),
+            sequences: HashMap::new(),
+            group: task_group::TaskGroup::default(),
+            deletes: false,
             workflow: Arc::new(Workflow::check(spec()).unwrap()),
             definition: DefinitionCode::new("default", "etl"),
         };
         world.define(1).await;
+        world
+            .ask_group(task_group::Command::Define { size: 8 })
+            .await;
         world
     }
 
@@ -120,11 +145,37 @@ impl World {
             version,
             workflow: self.workflow.spec().clone(),
         };
-        let step = Step {
-            fact: Fact::Definition(self.definition, event),
-            sequence: u64::from(version),
+        self.tell([Fact::Definition(self.definition, event)]).await
+    }
+
+    /// Appends facts of one shard that nobody has decided.
+    pub(crate) async fn tell(&mut self, facts: impl IntoIterator<Item = Fact>) -> Arc<[Recorded]> {
+        let step = |fact: Fact| {
+            let sequence = self.sequences.entry(fact.stream()).or_default();
+            *sequence += 1;
+            Step {
+                fact,
+                sequence: *sequence,
+            }
         };
-        self.append(&[step]).await
+        let steps: Vec<Step> = facts.into_iter().map(step).collect();
+        self.append(&steps).await
+    }
+
+    /// Appends what the task group answers.
+    async fn ask_group(&mut self, command: task_group::Command) -> Option<Arc<[Recorded]>> {
+        let events = self.group.decide(&command).unwrap();
+        for event in &events {
+            self.group = std::mem::take(&mut self.group).evolve(event).unwrap();
+        }
+        let facts = events
+            .into_iter()
+            .map(|event| Fact::TaskGroup(GROUP.into(), event));
+        let facts: Vec<Fact> = facts.collect();
+        if facts.is_empty() {
+            return None;
+        }
+        Some(self.tell(facts).await)
     }
 
     /// Appends facts of one shard, as an engine does.
@@ -174,22 +225,18 @@ impl World {
         let number = self.numbers.entry(shard).or_default();
         *number += 1;
         let mut run = Run::new(InstanceId::new(*number, shard), Arc::clone(&self.workflow));
-        let submission = Submission {
-            definition: self.definition,
-            version: 1,
-            project: "default".to_owned(),
-            workflow: "etl".to_owned(),
-            params: vec![Param::text("day", "2026-01-01 it's \"quoted\" \u{0} ünï")],
-            failure: [FailureStrategy::Continue, FailureStrategy::End][dice.below(2)],
-            start_nodes: Vec::new(),
-            depend: domain::workflow_instance::Depend::default(),
-            dry_run: false,
-            priority: workflow_definition::Priority::High,
-        };
         let mut appended = Vec::new();
-        let mut commands = VecDeque::from([Command::Submit(Arc::new(submission))]);
+        let mut commands = VecDeque::from([Command::Submit(Arc::new(self.submission(dice)))]);
         for _ in 0..most {
-            let command = commands.pop_front().unwrap_or_else(|| random(dice));
+            let command = match commands.pop_front() {
+                Some(command) => command,
+                None if dice.below(3) == 0 => match self.owed(&run, dice, &mut appended).await {
+                    Some(command) => command,
+                    None => continue,
+                },
+                None if self.deletes && dice.below(40) == 0 => Command::Delete,
+                None => random(dice),
+            };
             self.now = self.now.after(Duration::from_millis(700));
             if let Ok(steps) = run.handle(&command, self.now)
                 && !steps.is_empty()
@@ -198,6 +245,69 @@ impl World {
             }
         }
         appended
+    }
+
+    fn submission(&self, dice: &mut Dice) -> Submission {
+        Submission {
+            definition: self.definition,
+            version: 1,
+            project: "default".to_owned(),
+            workflow: "etl".to_owned(),
+            params: vec![Param::text("day", "2026-01-01 it's \"quoted\" \u{0} ünï")],
+            failure: [FailureStrategy::Continue, FailureStrategy::End][dice.below(2)],
+            priority: Priority::High,
+            execution: [Execution::Parallel, Execution::SerialWait]
+                [usize::from(dice.below(4) == 0)],
+            timeout: Some(Duration::from_mins(1)),
+            warning: Warning::All,
+            ..Submission::default()
+        }
+    }
+
+    /// Meets something that the run owes its task group or its workflow's other runs.
+    async fn owed(
+        &mut self,
+        run: &Run,
+        dice: &mut Dice,
+        appended: &mut Vec<Arc<[Recorded]>>,
+    ) -> Option<Command> {
+        use domain::run::Obligation::{Run as OfRun, Task as OfTask};
+        use task_instance::Obligation as Owed;
+        let id = |task, number| AttemptId {
+            task: TaskId {
+                instance: run.id(),
+                task,
+            },
+            number,
+        };
+        let owed: Vec<_> = run.obligations().collect();
+        let owed = owed.get(dice.below(owed.len().max(1)))?;
+        let (ask, task, command) = match owed {
+            OfTask(task, Owed::AskSlot { attempt, .. }) => (
+                task_group::Command::Ask {
+                    attempt: id(*task, *attempt),
+                    priority: dice.below(3) as i32,
+                },
+                *task,
+                TaskCommand::GrantSlot { attempt: *attempt },
+            ),
+            OfTask(task, Owed::ReleaseSlot { attempt, .. }) => (
+                task_group::Command::Release {
+                    attempt: id(*task, *attempt),
+                },
+                *task,
+                TaskCommand::ReleaseSlot { attempt: *attempt },
+            ),
+            OfRun(domain::workflow_instance::Obligation::AskTurn { run_times }) => {
+                let (run_times, answer) = (*run_times, TurnAnswer::Granted);
+                return Some(Command::Turn { run_times, answer });
+            }
+            OfRun(_) | OfTask(..) => return None,
+        };
+        appended.extend(self.ask_group(ask).await);
+        let waits = matches!(command, TaskCommand::GrantSlot { attempt }
+            if !self.group.holders.contains(&id(task, attempt)));
+        (!waits).then_some(Command::Task { task, command })
     }
 
     /// The head of every shard.
@@ -228,99 +338,63 @@ impl World {
 }
 
 fn spec() -> WorkflowSpec {
-    let task = |name: &str, depends_on: &[&str], times: u32| TaskSpec {
-        name: name.to_owned(),
-        code: TaskCode::of_name(name),
-        kind: TaskKind::Shell {
-            run: "echo ${day}".to_owned(),
-        },
+    let task = |name: &str, kind: TaskKind, depends_on: &[&str], policy: Policy| TaskSpec {
         depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
         params: vec![Param {
             direct: Direction::Out,
             ..Param::text("rows", "")
         }],
-        policy: workflow_definition::Policy {
-            retry: RetryPolicy {
-                times,
-                interval: Duration::from_secs(1),
-            },
-            ..workflow_definition::Policy::default()
-        },
+        policy,
+        ..TaskSpec::new(name, kind)
+    };
+    let shell = || TaskKind::Shell {
+        run: "echo ${day}".to_owned(),
+    };
+    let await_other = TaskKind::Dependent {
+        when: Condition::Is(Upstream {
+            workflow: "other".to_owned(),
+            project: None,
+            task: None,
+            cycle: "day".to_owned(),
+            value: "today".to_owned(),
+        }),
+        check_interval: Duration::from_secs(10),
+        wait_on_failure: None,
+    };
+    let retry = |times| RetryPolicy {
+        times,
+        interval: Duration::from_secs(1),
+    };
+    let first = Policy {
+        retry: retry(2),
+        cache: true,
+        ..Policy::default()
+    };
+    let delayed = Policy {
+        delay: Duration::from_secs(2),
+        ..Policy::default()
+    };
+    let grouped = Policy {
+        retry: retry(1),
+        timeout: Some(Timeout {
+            after: Duration::from_secs(5),
+            strategy: TimeoutStrategy::WarnFailed,
+        }),
+        task_group: Some(TaskGroupRef {
+            name: GROUP.to_owned(),
+            priority: 1,
+        }),
+        ..Policy::default()
     };
     WorkflowSpec {
         name: "etl".to_owned(),
         project: "default".to_owned(),
         tasks: vec![
-            task("extract", &[], 2),
-            task("check", &["extract"], 0),
-            task("load", &["extract"], 1),
+            task("extract", shell(), &[], first),
+            task("check", shell(), &["extract"], delayed),
+            task("load", shell(), &["extract"], grouped),
+            task("await", await_other, &[], Policy::default()),
         ],
         ..WorkflowSpec::default()
-    }
-}
-
-fn random(dice: &mut Dice) -> Command {
-    let names = ["extract", "check", "load"];
-    let task = TaskCode::of_name(names[dice.below(3)]);
-    let worker = WorkerRef {
-        id: ["w-1", "w-2"][dice.below(2)].into(),
-        incarnation: "1".into(),
-        host: "here:1234".into(),
-    };
-    let attempt = 1 + dice.below(3) as u32;
-    let started = Started {
-        started_at: Timestamp(1_600_000_000_000_000 + dice.below(1_000) as i64),
-        log_path: "/logs/1".to_owned(),
-        pid: [None, Some(7)][dice.below(2)],
-    };
-    let word = match dice.below(5) {
-        0 => Word::Accepted,
-        1 => Word::Refused("busy".to_owned()),
-        2 => Word::Started(started),
-        _ => Word::Finished(report(dice, started)),
-    };
-    match dice.below(150) {
-        0 => Command::Stop {
-            reason: "somebody asked".to_owned(),
-        },
-        1 => Command::KillTask {
-            task,
-            reason: "somebody asked".to_owned(),
-        },
-        2 | 3 => Command::LoseWorker {
-            task,
-            worker,
-            reason: "the worker is gone".to_owned(),
-        },
-        4..=20 => Command::RetryDue { task },
-        21..=80 => Command::RequestDispatch { task, worker },
-        _ => Command::Report {
-            task,
-            attempt,
-            worker,
-            word,
-        },
-    }
-}
-
-fn report(dice: &mut Dice, started: Started) -> Report {
-    let outcome = match dice.below(12) {
-        0..6 => Outcome::Success,
-        6..11 => Outcome::Failure,
-        _ => Outcome::Kill,
-    };
-    Report {
-        outcome,
-        ended_at: Timestamp(started.started_at.micros() + 5),
-        started: [None, Some(started)][dice.below(2)].clone(),
-        exit_code: [None, Some(3)][dice.below(2)],
-        outputs: vec![Output {
-            name: "rows".to_owned(),
-            value: "42".to_owned(),
-        }],
-        reason: match outcome {
-            Outcome::Success => String::new(),
-            Outcome::Failure | Outcome::Kill => "it said so".to_owned(),
-        },
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cqrs_es::persist::{PersistedEventStore, QueryReplay};
 use cqrs_es::{CqrsFramework, EventEnvelope, EventStore, Query};
 use domain::AggregateType;
-use domain::task_instance::{Command, Event, TaskInstance};
+use domain::task_instance::{Command, TaskInstance};
 use serde_json::{Value, json};
 use store::cqrs::{Repository, Said};
 use store::upcast::Upcaster;

@@ -144,22 +144,29 @@ pub(crate) fn known(document: &Value) -> Vec<Known> {
 }
 
 fn known_task(task: &Value) -> Option<Known> {
-    let names = |value: &Value| {
-        Some(
-            value
-                .as_array()?
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-        )
+    let names = |key: &str| {
+        let named = match task.get(key) {
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+            Some(Value::String(name)) => vec![name.as_str()],
+            Some(_) | None => Vec::new(),
+        };
+        named.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
+    let cases = task.get("cases").and_then(Value::as_array);
+    let cases = cases.into_iter().flatten();
+    let cases = cases.filter_map(|case| case.get("then")?.as_str().map(str::to_owned));
     let name = task.get("name")?.as_str()?;
     let code = task.get("code").and_then(Value::as_u64);
     Some(Known {
         name: name.to_owned(),
         // Written only where its author gave it.
         code: code.unwrap_or_else(|| TaskCode::of_name(name).0),
-        depends_on: task.get("depends_on").and_then(names).unwrap_or_default(),
+        depends_on: names("depends_on"),
+        leads_to: ["success", "failed", "default"]
+            .into_iter()
+            .flat_map(names)
+            .chain(cases)
+            .collect(),
+        forbidden: task.get("forbidden").and_then(Value::as_bool) == Some(true),
     })
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::task_instance::{self, Output, Started, TaskInstance, TaskState};
-use domain::workflow_instance::{self, Depend, Submission, WorkflowInstance, WorkflowState};
+use domain::workflow_definition::TaskSpec;
+use domain::workflow_instance::{self, Depend, Scope, Submission, WorkflowInstance, WorkflowState};
 use domain::{Aggregate, Fact, InstanceId, TaskCode, Timestamp};
 use serde_json::{Value, json};
 
@@ -27,6 +28,7 @@ pub(crate) struct Picture {
     pub(crate) tasks: Vec<Task>,
     workflow: WorkflowInstance,
     by_code: HashMap<TaskCode, usize>,
+    names: HashMap<TaskCode, String>,
     submitted_at: Option<Timestamp>,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
@@ -71,6 +73,24 @@ pub(crate) struct Known {
     pub(crate) code: u64,
     /// The names of its predecessors.
     pub(crate) depends_on: Vec<String>,
+    /// The names of the successors that it chooses between.
+    pub(crate) leads_to: Vec<String>,
+    /// It is never run.
+    pub(crate) forbidden: bool,
+}
+
+impl Known {
+    /// The same as its author wrote it.
+    pub(crate) fn of(spec: &TaskSpec) -> Self {
+        let targets = spec.kind.targets().into_iter();
+        Self {
+            name: spec.name.clone(),
+            code: spec.code.0,
+            depends_on: spec.depends_on.clone(),
+            leads_to: targets.map(|(_, name)| name.to_owned()).collect(),
+            forbidden: spec.policy.forbidden,
+        }
+    }
 }
 
 impl Picture {
@@ -83,6 +103,7 @@ impl Picture {
             tasks: Vec::new(),
             workflow: WorkflowInstance::default(),
             by_code: HashMap::new(),
+            names: HashMap::new(),
             submitted_at: None,
             started_at: None,
             ended_at: None,
@@ -112,26 +133,40 @@ impl Picture {
         self.tasks.iter().filter(|task| task.is_done()).count()
     }
 
-    /// How many tasks were submitted at least once.
+    /// The tasks that have an attempt which counts.
     pub(crate) fn begun(&self) -> impl Iterator<Item = &Task> {
-        self.tasks.iter().filter(|task| task.fold.attempt > 0)
+        self.tasks.iter().filter(|task| task.has_begun())
     }
 
     /// Learns the names of the tasks, and which of them this run is about.
     pub(crate) fn learn(&mut self, known: &[Known]) {
+        self.names = known
+            .iter()
+            .map(|task| (TaskCode(task.code), task.name.clone()))
+            .collect();
+        for task in &mut self.tasks {
+            if let Some(name) = self.names.get(&task.code) {
+                task.name.clone_from(name);
+            }
+        }
         let chosen = self.submission.as_ref().map_or_else(
             || vec![true; known.len()],
-            |submission| selected(known, submission),
+            |submission| selected(known, &submission.scope),
         );
-        for (task, _) in known.iter().zip(chosen).filter(|(_, chosen)| *chosen) {
-            let index = self.place(TaskCode(task.code));
-            self.tasks[index].name.clone_from(&task.name);
+        for (task, chosen) in known.iter().zip(chosen) {
+            if chosen && !task.forbidden {
+                self.place(TaskCode(task.code));
+            }
         }
     }
 
     fn place(&mut self, code: TaskCode) -> usize {
         *self.by_code.entry(code).or_insert_with(|| {
-            self.tasks.push(Task::new(code));
+            let mut task = Task::new(code);
+            if let Some(name) = self.names.get(&code) {
+                task.name.clone_from(name);
+            }
+            self.tasks.push(task);
             self.tasks.len() - 1
         })
     }
@@ -170,6 +205,7 @@ impl Picture {
         fact: &workflow_instance::Event,
         at: Timestamp,
     ) -> Result<Change, Failure> {
+        let before = (self.state(), self.reason.clone());
         self.workflow = std::mem::take(&mut self.workflow)
             .evolve(fact)
             .map_err(Failure::service)?;
@@ -197,7 +233,11 @@ impl Picture {
                 self.ended_at = Some(at);
             }
         }
-        Ok(Change::Run)
+        Ok(if before == (self.state(), self.reason.clone()) {
+            Change::None
+        } else {
+            Change::Run
+        })
     }
 
     /// The run as a document: what `run --json` prints.
@@ -207,7 +247,7 @@ impl Picture {
         let waiting: Vec<_> = self
             .tasks
             .iter()
-            .filter(|task| task.fold.attempt == 0)
+            .filter(|task| !task.has_begun())
             .map(|task| task.name.as_str())
             .collect();
         json!({
@@ -215,6 +255,7 @@ impl Picture {
             "project": submission.map(|submission| &submission.project),
             "workflow": submission.map(|submission| &submission.workflow),
             "version": submission.map(|submission| submission.version),
+            "run_times": self.workflow.run_times,
             "state": state.map(WorkflowState::name),
             "state_code": state.map(WorkflowState::code),
             "reason": self.reason,
@@ -244,6 +285,11 @@ impl Task {
         }
     }
 
+    /// It has an attempt that counts: none before the first, and none while all are to be made again.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state().is_some()
+    }
+
     /// The newest attempt; 0 before the first.
     pub(crate) fn attempt(&self) -> u32 {
         self.fold.attempt
@@ -256,10 +302,22 @@ impl Task {
 
     /// No attempt is open, and none will follow.
     pub(crate) fn is_done(&self) -> bool {
-        self.retry_at().is_none()
-            && self.state().is_some_and(|state| {
-                state.is_finished() && state != TaskState::NeedFaultTolerance
-            })
+        use task_instance::Stage;
+        match self.fold.stage {
+            Stage::Succeeded { .. }
+            | Stage::Failed { .. }
+            | Stage::Killed { .. }
+            | Stage::Lost { .. } => true,
+            Stage::Absent
+            | Stage::Delayed { .. }
+            | Stage::WaitingSlot { .. }
+            | Stage::Submitted
+            | Stage::OnWorker { .. }
+            | Stage::OnEngine { .. }
+            | Stage::Retrying { .. }
+            | Stage::Paused
+            | Stage::Replacing => false,
+        }
     }
 
     /// Another attempt follows at this time.
@@ -324,7 +382,12 @@ impl Task {
                 });
             }
             E::Resumed { .. } => self.reason.clear(),
-            E::SuccessForced { var_pool, .. } => self.outputs.clone_from(var_pool),
+            E::SuccessForced {
+                reason, var_pool, ..
+            } => {
+                self.outputs.clone_from(var_pool);
+                self.reason.clone_from(reason);
+            }
             E::Started { started, .. } => self.started = Some(started.clone()),
             E::Finished {
                 ended_at,
@@ -385,8 +448,8 @@ impl Task {
 }
 
 /// Which tasks a run with start nodes is about, as the domain chooses them.
-fn selected(known: &[Known], submission: &Submission) -> Vec<bool> {
-    if submission.scope.start_nodes.is_empty() {
+fn selected(known: &[Known], scope: &Scope) -> Vec<bool> {
+    if scope.start_nodes.is_empty() {
         return vec![true; known.len()];
     }
     let by_name: HashMap<_, _> = known
@@ -396,28 +459,30 @@ fn selected(known: &[Known], submission: &Submission) -> Vec<bool> {
         .collect();
     let mut before = vec![Vec::new(); known.len()];
     let mut after = vec![Vec::new(); known.len()];
+    let find = |name: &String| by_name.get(name.as_str()).copied();
     for (index, task) in known.iter().enumerate() {
-        for &earlier in task
+        let edges = task
             .depends_on
             .iter()
-            .filter_map(|name| by_name.get(name.as_str()))
-        {
-            before[index].push(earlier);
-            after[earlier].push(index);
+            .filter_map(find)
+            .map(|earlier| (earlier, index));
+        let branches = task
+            .leads_to
+            .iter()
+            .filter_map(find)
+            .map(|later| (index, later));
+        for (earlier, later) in edges.chain(branches) {
+            before[later].push(earlier);
+            after[earlier].push(later);
         }
     }
-    let next = match submission.scope.depend {
+    let next = match scope.depend {
         Depend::TaskOnly => vec![Vec::new(); known.len()],
         Depend::TaskPre => before,
         Depend::TaskPost => after,
     };
     let mut open: Vec<usize> = (0..known.len())
-        .filter(|&index| {
-            submission
-                .scope
-                .start_nodes
-                .contains(&TaskCode(known[index].code))
-        })
+        .filter(|&index| scope.start_nodes.contains(&TaskCode(known[index].code)))
         .collect();
     let mut chosen = vec![false; known.len()];
     while let Some(index) = open.pop() {

@@ -29,7 +29,7 @@ fn of_task(seq: u64, payload: &Value) -> Event {
 fn submitted(start_nodes: &[u64], depend: &str) -> Event {
     let asked = json!({
         "definition": 5, "version": 1, "project": "default", "workflow": "w",
-        "start_nodes": start_nodes, "depend": depend,
+        "scope": {"start_nodes": start_nodes, "depend": depend},
     });
     of_run(1, &json!({ "submitted": asked }))
 }
@@ -39,6 +39,7 @@ fn chain() -> Vec<Known> {
         name: name.to_owned(),
         code,
         depends_on: before.iter().map(|&name| name.to_owned()).collect(),
+        ..Known::default()
     };
     vec![
         task("a", 6, &[]),
@@ -76,7 +77,7 @@ fn a_picture_follows_an_attempt_through_failure_retry_and_success() {
         ),
         (json!({"dispatched": {"attempt": 1}}), Change::Task(1)),
         (
-            json!({"started": {"attempt": 1, "started_at": 1, "pid": 42}}),
+            json!({"started": {"attempt": 1, "started": {"started_at": 1, "pid": 42}}}),
             Change::Task(1),
         ),
         (
@@ -126,7 +127,12 @@ fn a_picture_follows_an_attempt_through_failure_retry_and_success() {
 fn the_end_of_a_run_is_its_state_and_its_reason() {
     let mut picture = Picture::new(InstanceId(RUN));
     picture.apply(&submitted(&[], "TASK_POST")).unwrap();
-    picture.apply(&of_run(2, &json!({"started": {}}))).unwrap();
+    picture
+        .apply(&of_run(
+            2,
+            &json!({"started": {"at": 1_767_225_602_000_000_i64}}),
+        ))
+        .unwrap();
     assert_eq!(picture.end(), None);
     let finished = json!({"finished": {"state": "FAILURE", "reason": "task \"b\" failed"}});
     assert_eq!(picture.apply(&of_run(5, &finished)).unwrap(), Change::Run);
@@ -191,4 +197,84 @@ fn an_unknown_event_is_an_error() {
     let newer = json!({"seq": 1, "aggregate_type": "task_instance", "aggregate_id": "1000/7",
         "payload": {"levitated": {}}, "recorded_at": "2026-01-01T00:00:00Z"});
     assert!(Event::parse(&newer).is_err());
+}
+
+#[test]
+fn branches_lead_on_and_forbidden_tasks_are_left_out() {
+    let document = json!({"tasks": [
+        {"name": "judge", "code": 6, "success": ["good"], "failed": "bad"},
+        {"name": "route", "code": 7, "depends_on": ["good"], "cases": [{"if": "1 > 0", "then": "big"}]},
+        {"name": "good", "code": 8}, {"name": "bad", "code": 9}, {"name": "big", "code": 10},
+        {"name": "never", "code": 11, "depends_on": ["judge"], "forbidden": true},
+        {"name": "other", "code": 12}]});
+    let mut picture = Picture::new(InstanceId(RUN));
+    picture.apply(&submitted(&[6], "TASK_POST")).unwrap();
+    picture.learn(&known(&document));
+    assert_eq!(names(&picture), ["judge", "route", "good", "bad", "big"]);
+}
+
+#[test]
+fn a_run_that_goes_on_has_not_ended() {
+    let mut picture = Picture::new(InstanceId(RUN));
+    picture.apply(&submitted(&[], "TASK_POST")).unwrap();
+    picture.learn(&chain());
+    let at = 1_767_225_602_000_000_i64;
+    let started = json!({"started": {"at": at}});
+    let events = [
+        of_run(2, &started),
+        of_task(3, &json!({"submitted": {"attempt": 1, "retry_times": 0}})),
+        of_run(4, &json!({"pause_requested": {"reason": "paused by user"}})),
+        of_task(
+            5,
+            &json!({"paused": {"attempt": 1, "reason": "paused by user"}}),
+        ),
+        of_run(
+            6,
+            &json!({"finished": {"state": "PAUSE", "reason": "paused by user"}}),
+        ),
+    ];
+    for event in &events {
+        picture.apply(event).unwrap();
+    }
+    assert_eq!(picture.end(), Some(WorkflowState::Pause));
+    assert_eq!(picture.done(), 0, "what is paused is not done");
+    let restarted = json!({"restarted": {
+        "restart": "RECOVER_SUSPENDED_PROCESS", "run_times": 2, "scope": {}, "reason": "resumed by user"}});
+    picture.apply(&of_run(7, &restarted)).unwrap();
+    picture.apply(&of_run(8, &started)).unwrap();
+    picture
+        .apply(&of_task(9, &json!({"resumed": {"attempt": 1}})))
+        .unwrap();
+    assert_eq!(picture.end(), None);
+    let document = picture.document();
+    assert_eq!(
+        (
+            &document["run_times"],
+            &document["end_time"],
+            &document["reason"]
+        ),
+        (&json!(2), &Value::Null, &json!(""))
+    );
+    assert_eq!(document["tasks"][0]["state"], "SUBMITTED_SUCCESS");
+}
+
+#[test]
+fn a_task_that_is_to_be_run_again_has_not_begun() {
+    let mut picture = Picture::new(InstanceId(RUN));
+    picture.apply(&submitted(&[7], "TASK_ONLY")).unwrap();
+    picture.learn(&chain());
+    let end = json!({"finished": {"attempt": 1, "outcome": "SUCCESS", "ended_at": 2}});
+    let events = [
+        of_task(2, &json!({"submitted": {"attempt": 1, "retry_times": 0}})),
+        of_task(3, &end),
+        of_task(
+            5,
+            &json!({"invalidated": {"attempt": 1, "reason": "run again by user"}}),
+        ),
+    ];
+    for event in &events {
+        picture.apply(event).unwrap();
+    }
+    assert_eq!(picture.document()["not_started"], json!(["b"]));
+    assert_eq!(picture.document()["tasks"], json!([]));
 }

@@ -15,6 +15,7 @@ use client::Client;
 pub(crate) use client::{Request, Trouble, away};
 
 use crate::args;
+use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::home::socket_of;
 use crate::service::{Options, Roles, Service};
@@ -70,7 +71,9 @@ pub(crate) async fn with<T>(
     need: Need,
     work: impl AsyncFnOnce(&mut Session) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let mut session = Session::open(place, need).await?;
+    // Settings with flaws are refused before there is a service that would need them.
+    let config = config::load(&place.settings)?;
+    let mut session = Session::open(place, need, config).await?;
     let done = work(&mut session).await;
     // Whoever interrupts twice means now; the next service cleans up.
     if !matches!(done, Err(Failure::Left(Failure::INTERRUPT))) {
@@ -83,6 +86,8 @@ pub(crate) async fn with<T>(
 pub(crate) struct Session {
     place: Place,
     need: Need,
+    /// For a service of our own.
+    config: Config,
     client: Client,
     own: Option<Service>,
     /// It has answered before: when it does not now, that may pass.
@@ -90,7 +95,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    async fn open(place: &args::Place, need: Need) -> Result<Self, Failure> {
+    async fn open(place: &args::Place, need: Need, config: Config) -> Result<Self, Failure> {
         let place = match (&place.server, &place.data) {
             (Some(server), _) => Place::Server(server.clone()),
             (None, Some(data)) => {
@@ -106,12 +111,13 @@ impl Session {
             (None, None) if need == Need::Run || Path::new(DATA).is_dir() => {
                 Place::Data(DATA.into())
             }
-            (None, None) => return Self::last_resort(need).await,
+            (None, None) => return Self::last_resort(need, config).await,
         };
-        let (client, own) = reach(&place, need).await?;
+        let (client, own) = reach(&place, need, &config).await?;
         Ok(Self {
             place,
             need,
+            config,
             client,
             own,
             met: false,
@@ -119,7 +125,7 @@ impl Session {
     }
 
     /// Neither a server nor a directory: perhaps a service runs where services run by default.
-    async fn last_resort(need: Need) -> Result<Self, Failure> {
+    async fn last_resort(need: Need, config: Config) -> Result<Self, Failure> {
         let client = Client::at(SERVER)?;
         if !client.is_alive().await {
             return Err(Failure::service(format!(
@@ -130,6 +136,7 @@ impl Session {
         Ok(Self {
             place: Place::Server(SERVER.to_owned()),
             need,
+            config,
             client,
             own: None,
             met: true,
@@ -225,7 +232,7 @@ impl Session {
             );
         }
         if joined {
-            (self.client, self.own) = reach(&self.place, self.need).await?;
+            (self.client, self.own) = reach(&self.place, self.need, &self.config).await?;
         }
         Ok(())
     }
@@ -260,7 +267,11 @@ fn places(projections: &Value, name: &str) -> BTreeMap<(String, u64), u64> {
 }
 
 /// A client of the service at this place, and the service itself if it had to be started.
-async fn reach(place: &Place, need: Need) -> Result<(Client, Option<Service>), Failure> {
+async fn reach(
+    place: &Place,
+    need: Need,
+    config: &Config,
+) -> Result<(Client, Option<Service>), Failure> {
     let data = match place {
         Place::Server(url) => return Ok((Client::at(url)?, None)),
         Place::Data(data) => data,
@@ -283,6 +294,7 @@ async fn reach(place: &Place, need: Need) -> Result<(Client, Option<Service>), F
             migrate: true,
             groups: vec!["default".to_owned()],
             slots: None,
+            config: config.clone(),
         })
         .await;
         match started {

@@ -66,7 +66,7 @@ pub(super) async fn apply(args: Apply) -> Result<(), Failure> {
 }
 
 /// Reads workflow files, or lists every flaw of every one of them.
-fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Document>, Failure> {
+pub(crate) fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Document>, Failure> {
     let mut documents = Vec::new();
     let mut flaws = Vec::new();
     for file in files {
@@ -80,11 +80,6 @@ fn read_all(files: &[impl AsRef<Path>]) -> Result<Vec<Document>, Failure> {
     } else {
         Err(Failure::flaws(flaws))
     }
-}
-
-/// Reads a workflow file, or lists its flaws.
-pub(crate) fn read_one(file: &Path) -> Result<Document, Failure> {
-    read(file).map_err(Failure::flaws)
 }
 
 fn read(file: &Path) -> Result<Document, Vec<String>> {

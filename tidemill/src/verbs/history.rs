@@ -84,9 +84,7 @@ fn row(event: &Event, names: &HashMap<TaskCode, &str>) -> [String; 6] {
         | Fact::Trigger(..)
         | Fact::TaskGroup(..)
         | Fact::SerialQueue(..)
-        | Fact::Environment(..) => {
-            (String::new(), String::new())
-        }
+        | Fact::Environment(..) => (String::new(), String::new()),
     };
     [
         output::date(event.at),

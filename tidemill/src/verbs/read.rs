@@ -164,7 +164,7 @@ async fn ask_tables(place: &Place, request: Request) -> Result<Value, Failure> {
 }
 
 /// The rows of a page.
-fn items(page: &Value) -> &[Value] {
+pub(super) fn items(page: &Value) -> &[Value] {
     page.get("items")
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
@@ -174,12 +174,12 @@ fn text<'a>(row: &'a Value, name: &str) -> Option<&'a str> {
     row.get(name)?.as_str()
 }
 
-fn shown(row: &Value, name: &str) -> String {
+pub(super) fn shown(row: &Value, name: &str) -> String {
     row.get(name).map(plain).unwrap_or_default()
 }
 
 /// A value without the marks that JSON puts around it.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

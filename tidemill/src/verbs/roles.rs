@@ -3,6 +3,7 @@
 use worker::{Config, Endpoint};
 
 use crate::args::{Role, Serve, Worker};
+use crate::config;
 use crate::failure::Failure;
 use crate::follow::Signals;
 use crate::output;
@@ -17,6 +18,7 @@ pub(super) async fn serve(args: Serve) -> Result<(), Failure> {
         )
         .advise("`tidemill worker --server URL` runs tasks for a service elsewhere"));
     }
+    let config = config::load(&args.settings)?;
     let service = Service::start(Options {
         data: args.data,
         database: args.database,
@@ -30,6 +32,7 @@ pub(super) async fn serve(args: Serve) -> Result<(), Failure> {
         migrate: !args.no_migrate,
         groups: args.groups,
         slots: args.slots,
+        config,
     })
     .await
     .map_err(|error| Failure::chain(&error))?;
@@ -50,6 +53,7 @@ pub(super) async fn worker(args: Worker) -> Result<(), Failure> {
         dir: args.dir,
         groups: args.groups,
         engines: args.server.into_iter().map(Endpoint::Tcp).collect(),
+        settings: config::load(&args.settings)?.worker,
         ..Config::default()
     };
     if let Some(slots) = args.slots {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use domain::InstanceId;
+use domain::calendar::Zone;
 use domain::workflow_instance::{Submission, WorkflowState};
 use serde_json::{Map, Value, json};
 
-use super::define;
+use super::control::leave;
 use super::watch::show;
+use super::{define, word};
 use crate::args::{Ask, Run, Start};
 use crate::failure::Failure;
 use crate::follow::{self, Known, Signals, Stake};
@@ -25,19 +26,20 @@ struct Target {
 
 pub(super) async fn run(args: Run) -> Result<(), Failure> {
     // A file with flaws is refused before there is a service, a directory or anything in it.
-    let document = file(&args.workflow)
-        .map(|path| define::read_one(&path))
-        .transpose()?;
+    let main = file(&args.workflow);
+    let files: Vec<_> = args.others.iter().chain(&main).collect();
+    let mut others = define::read_all(&files)?;
+    let document = main.and_then(|_| others.pop());
     let mut signals = Signals::listen()?;
     // A name means that somebody has stored it: nothing is made where nothing is.
-    let need = if document.is_some() {
+    let need = if document.is_some() || !others.is_empty() {
         Need::Run
     } else {
         Need::Act
     };
     session::with(&args.place, need, async |session| {
         let (id, stake) = tokio::select! {
-            begun = begin(session, &args, document.as_ref()) => begun?,
+            begun = begin(session, &args, &others, document.as_ref()) => begun?,
             asked = signals.next() => return Err(follow::left(asked)),
         };
         show(session, &mut signals, id, stake, args.form.json).await
@@ -49,8 +51,12 @@ pub(super) async fn run(args: Run) -> Result<(), Failure> {
 async fn begin(
     session: &mut Session,
     args: &Run,
+    others: &[define::Document],
     document: Option<&define::Document>,
 ) -> Result<(InstanceId, Stake), Failure> {
+    for other in others {
+        define::store(session, other).await?;
+    }
     let target = match document {
         Some(document) => Target::store(session, document).await?,
         None => Target::find(session, &args.ask.project, &args.workflow).await?,
@@ -74,10 +80,7 @@ pub(super) async fn start(args: Start) -> Result<(), Failure> {
             output::say(id);
         }
         if session.is_own() {
-            let options = session.options();
-            output::complain(&format!(
-                "nothing serves this directory: the run goes on with `tidemill watch {id}{options}` or `tidemill serve`"
-            ));
+            leave(session, id.0);
         }
         Ok(())
     })
@@ -99,11 +102,7 @@ impl Target {
     async fn store(session: &mut Session, document: &define::Document) -> Result<Self, Failure> {
         let stored = define::store(session, document).await?;
         let spec = document.workflow.spec();
-        let known = spec.tasks.iter().map(|task| Known {
-            name: task.name.clone(),
-            code: task.code.0,
-            depends_on: task.depends_on.clone(),
-        });
+        let known = spec.tasks.iter().map(Known::of);
         Ok(Self {
             project: spec.project.clone(),
             workflow: spec.name.clone(),
@@ -152,10 +151,23 @@ async fn submit(session: &mut Session, target: &Target, ask: &Ask) -> Result<Ins
         "params": params,
         "depend": word(&ask.depend),
         "failure": word(&ask.failure),
+        "priority": word(&ask.priority),
+        "warning": word(&ask.warning),
         "dry_run": ask.dry_run,
     });
     if !ask.start_nodes.is_empty() {
         body["start_nodes"] = json!(ask.start_nodes);
+    }
+    let texts = [
+        ("worker_group", &ask.worker_group),
+        ("environment", &ask.environment),
+        ("schedule_time", &ask.schedule_time),
+        ("time_zone", &ask.time_zone),
+    ];
+    for (key, value) in texts {
+        if let Some(value) = value {
+            body[key] = json!(value);
+        }
     }
     // Should the answer get lost, asking again finds the same run.
     let key = format!("cli-{}-{}", std::process::id(), output::now().micros());
@@ -236,16 +248,30 @@ fn is_same(asked: &Submission, target: &Target, ask: &Ask, start_nodes: &[u64]) 
         && before == now
         && nodes_before == nodes_now
         && asked.dry_run == ask.dry_run
+        && asked.parent.is_none()
         && json!(asked.failure) == json!(word(&ask.failure))
         && json!(asked.scope.depend) == json!(word(&ask.depend))
+        && json!(asked.priority) == json!(word(&ask.priority))
+        && json!(asked.warning) == json!(word(&ask.warning))
+        && asked.worker_group == ask.worker_group
+        && asked.environment == ask.environment
+        && is_for_the_same_time(asked, ask)
 }
 
-/// A choice as the API writes it.
-fn word(choice: &impl ValueEnum) -> String {
-    choice
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
+/// A time and a zone can be written in several ways.
+fn is_for_the_same_time(asked: &Submission, ask: &Ask) -> bool {
+    let zone = match ask.time_zone.as_deref().map(Zone::parse).transpose() {
+        Ok(zone) => zone,
+        // The service will say what is wrong with it.
+        Err(_) => return false,
+    };
+    let named = zone.as_ref().map(|zone| zone.name().to_owned());
+    let zone = zone.unwrap_or_default();
+    let time = ask.schedule_time.as_deref();
+    match time.map(|time| api::parse_in(time, &zone)).transpose() {
+        Ok(time) => asked.time_zone == named && asked.schedule_time == time,
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -258,11 +284,5 @@ mod tests {
         assert!(file("flow.YML").is_some());
         assert!(file("flows/nightly").is_some());
         assert!(file("nightly-etl").is_none());
-    }
-
-    #[test]
-    fn choices_are_written_as_the_api_reads_them() {
-        assert_eq!(word(&crate::args::Depend::Before), "TASK_PRE");
-        assert_eq!(word(&crate::args::Failure::End), "END");
     }
 }

@@ -56,7 +56,14 @@ pub(super) async fn show(
     } else {
         tell(&story.picture);
     }
-    match story.picture.end() {
+    let end = story.picture.end();
+    if matches!(end, Some(WorkflowState::Pause | WorkflowState::Block)) {
+        let options = session.options();
+        output::complain(&format!(
+            "`tidemill resume {id}{options}` lets run {id} go on"
+        ));
+    }
+    match end {
         Some(WorkflowState::Success) => Ok(()),
         Some(_) | None => Err(Failure::Unsuccessful),
     }
@@ -70,7 +77,7 @@ fn tell(picture: &Picture) {
         &[1, 3],
         rows,
     );
-    let waiting = picture.tasks.iter().filter(|task| task.attempt() == 0);
+    let waiting = picture.tasks.iter().filter(|task| !task.has_begun());
     let waiting: Vec<_> = waiting.map(|task| output::flat(&task.name)).collect();
     if !waiting.is_empty() {
         output::say(format_args!("not started: {}", waiting.join(", ")));

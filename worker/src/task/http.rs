@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, Url};
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::{BoxFuture, End, Job, Place, TaskType};
+use crate::tls::tls;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -121,22 +120,10 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, End> {
     Ok(headers)
 }
 
-/// Trusts the usual authorities and those of this machine: a bare container has none of its own, and a
-/// company has its own.
 async fn client() -> Result<Client, End> {
     let building = tokio::task::spawn_blocking(|| {
-        let mut roots = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(tls()?)
             .user_agent("tidemill")
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)

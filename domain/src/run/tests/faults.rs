@@ -8,7 +8,11 @@ fn a4_a10_a_result_told_three_times_submits_the_successors_once() {
     world.succeed("top");
     let words = Command::Task {
         task: TaskCode::of_name("top"),
-        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
+        command: TaskCommand::Report {
+            attempt: 1,
+            worker: worker("w"),
+            word: Word::Finished(report(Outcome::Success)),
+        },
     };
     for _ in 0..3 {
         assert_eq!(world.ask(&words), [""; 0]);
@@ -88,7 +92,11 @@ fn a39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
     world.lose("a", "w");
     let late = Command::Task {
         task: TaskCode::of_name("a"),
-        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
+        command: TaskCommand::Report {
+            attempt: 1,
+            worker: worker("w"),
+            word: Word::Finished(report(Outcome::Success)),
+        },
     };
     assert_eq!(world.ask(&late), ["a late_reported"]);
     assert_eq!(world.ask(&late), [""; 0]);
@@ -111,7 +119,11 @@ fn a39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended()
     world.ended(WorkflowState::Success);
     let late = Command::Task {
         task: TaskCode::of_name("a"),
-        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Failure)) },
+        command: TaskCommand::Report {
+            attempt: 1,
+            worker: worker("w"),
+            word: Word::Finished(report(Outcome::Failure)),
+        },
     };
     assert_eq!(world.ask(&late), ["a late_reported"]);
     world.ended(WorkflowState::Success);
@@ -146,7 +158,11 @@ fn a17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
     world.dispatch("top");
     let result = Command::Task {
         task: TaskCode::of_name("top"),
-        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
+        command: TaskCommand::Report {
+            attempt: 1,
+            worker: worker("w"),
+            word: Word::Finished(report(Outcome::Success)),
+        },
     };
     // The append fails: the run is thrown away and read again, and the worker says it again.
     let mut doomed = world.run.clone();

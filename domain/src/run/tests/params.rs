@@ -157,7 +157,10 @@ fn an_assignment_says_everything_a_worker_needs() {
         (assignment.workflow.as_str(), assignment.task.as_str()),
         ("flow", "load")
     );
-    assert_eq!((assignment.kind, assignment.options.as_str()), ("SHELL", ""));
+    assert_eq!(
+        (assignment.kind, assignment.options.as_str()),
+        ("SHELL", "")
+    );
     assert_eq!(
         assignment.body,
         "load 42 of friday in ${HOME} '${setValue(done=1)}'"

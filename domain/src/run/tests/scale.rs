@@ -15,15 +15,21 @@ fn run_through(tasks: Vec<TaskSpec>) -> Counted {
     counted.see(&begin, &mut queue);
     while let Some(code) = queue.pop_front() {
         let ask = Command::Task {
-        task: code,
-        command: TaskCommand::RequestDispatch { worker: worker("w") },
-    };
+            task: code,
+            command: TaskCommand::RequestDispatch {
+                worker: worker("w"),
+            },
+        };
         let asked = run.handle(&ask, at(0)).unwrap();
         counted.see(&asked, &mut queue);
         let end = Command::Task {
-        task: code,
-        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Finished(report(Outcome::Success)) },
-    };
+            task: code,
+            command: TaskCommand::Report {
+                attempt: 1,
+                worker: worker("w"),
+                word: Word::Finished(report(Outcome::Success)),
+            },
+        };
         let ended = run.handle(&end, at(0)).unwrap();
         counted.see(&ended, &mut queue);
     }

@@ -288,14 +288,19 @@ fn a_task_that_takes_no_part_cannot_be_moved() {
     );
     let refused = world.try_ask(&Command::Task {
         task: TaskCode::of_name("b"),
-        command: TaskCommand::Kill { reason: "alice asked".to_owned() },
+        command: TaskCommand::Kill {
+            reason: "alice asked".to_owned(),
+        },
     });
     assert_eq!(
         refused.unwrap_err().to_string(),
         "KILL is not allowed: task \"b\" of workflow instance 1000 is not submitted; \
          nothing is allowed any more"
     );
-    let unknown = world.try_ask(&Command::Task { task: TaskCode(1), command: TaskCommand::Wake });
+    let unknown = world.try_ask(&Command::Task {
+        task: TaskCode(1),
+        command: TaskCommand::Wake,
+    });
     assert!(unknown.is_err());
     world.succeed("a");
     world.ended(WorkflowState::Success);

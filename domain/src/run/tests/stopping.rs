@@ -104,19 +104,27 @@ fn a_run_that_nobody_asked_for_cannot_be_stopped_or_moved() {
             reason: String::new(),
         },
         Command::Task {
-        task: top,
-        command: TaskCommand::Kill { reason: String::new() },
-    },
+            task: top,
+            command: TaskCommand::Kill {
+                reason: String::new(),
+            },
+        },
         Command::Task {
-        task: top,
-        command: TaskCommand::RequestDispatch { worker: worker("w") },
-    },
+            task: top,
+            command: TaskCommand::RequestDispatch {
+                worker: worker("w"),
+            },
+        },
     ] {
         assert!(run.handle(&command, at(0)).is_err());
     }
     let late = Command::Task {
         task: top,
-        command: TaskCommand::Report { attempt: 1, worker: worker("w"), word: Word::Accepted },
+        command: TaskCommand::Report {
+            attempt: 1,
+            worker: worker("w"),
+            word: Word::Accepted,
+        },
     };
     assert_eq!(run.handle(&late, at(0)), Ok(vec![]));
     assert_eq!(run, untouched);
@@ -159,7 +167,9 @@ fn a23_what_was_killed_is_not_dispatched() {
     world.kill("a");
     let refused = world.try_ask(&Command::Task {
         task: TaskCode::of_name("a"),
-        command: TaskCommand::RequestDispatch { worker: worker("w") },
+        command: TaskCommand::RequestDispatch {
+            worker: worker("w"),
+        },
     });
     assert_eq!(
         refused.unwrap_err().to_string(),
@@ -176,8 +186,5 @@ fn killing_a_task_between_retries_fails_it_for_good() {
     assert_eq!(world.kill("a"), ["a retry_abandoned"]);
     world.succeed("b");
     world.ended(WorkflowState::Failure);
-    assert_eq!(
-        world.reason(),
-        "task \"a\" failed: exit code 1"
-    );
+    assert_eq!(world.reason(), "task \"a\" failed: exit code 1");
 }

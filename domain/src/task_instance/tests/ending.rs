@@ -41,9 +41,7 @@ fn a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
     assert_eq!(answer.state.state(), Some(TaskState::Failure));
     assert!(is_active(&answer.state));
     let waiting = and(running(), failed_for_now(1));
-    given(&waiting)
-        .when(&wake(NOW + 59))
-        .then_nothing();
+    given(&waiting).when(&wake(NOW + 59)).then_nothing();
     given(&waiting)
         .when(&wake(NOW + 60))
         .then(&[resubmitted(2, 1)]);
@@ -278,9 +276,7 @@ fn a_kill_between_retries_gives_the_retry_up() {
         .owing(&[]);
     let failed = and(waiting, abandoned(1));
     given(&failed).when(&kill()).then_nothing();
-    given(&failed)
-        .when(&wake(NOW + 60))
-        .then_nothing();
+    given(&failed).when(&wake(NOW + 60)).then_nothing();
 }
 
 #[test]

@@ -274,7 +274,10 @@ proptest! {
             log.extend(events);
         }
         let account = report(outcome);
-        let reason = account.reason.as_str().into();
+        // Who wanted it dead says more than the worker that saw to it.
+        let wanted = killed && !searching && outcome == Outcome::Kill;
+        let reason = if wanted { "alice asked" } else { &account.reason };
+        let reason = reason.into();
         let expected = match outcome {
             Outcome::Success => Stage::Succeeded {
                 var_pool: account.var_pool.into(),

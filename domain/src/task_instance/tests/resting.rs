@@ -121,7 +121,11 @@ fn whatever_did_not_end_well_can_be_let_count_as_a_success() {
 #[test]
 fn what_runs_or_ended_well_cannot_be_forced() {
     for (past, state, allowed) in [
-        (vec![submitted()], "SUBMITTED_SUCCESS", "; allowed now: KILL"),
+        (
+            vec![submitted()],
+            "SUBMITTED_SUCCESS",
+            "; allowed now: KILL",
+        ),
         (running(), "RUNNING_EXECUTION", "; allowed now: KILL"),
         (
             and(running(), finished(1, Outcome::Success)),

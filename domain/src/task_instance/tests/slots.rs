@@ -107,8 +107,12 @@ fn the_dispatch_timeout_runs_from_when_a_worker_is_looked_for() {
     let after_delay = given(&[delayed(5, None)]).when(&Command::Wake(impatient(8, None)));
     assert_eq!(after_delay.state.dispatch_by, Some(at(18)));
     let slot = Some(two_at_a_time());
-    let for_slot = given(&[delayed(5, slot.clone())]).when(&Command::Wake(impatient(8, slot.clone())));
-    assert_eq!(for_slot.state.dispatch_by, None, "it waits for its slot in peace");
+    let for_slot =
+        given(&[delayed(5, slot.clone())]).when(&Command::Wake(impatient(8, slot.clone())));
+    assert_eq!(
+        for_slot.state.dispatch_by, None,
+        "it waits for its slot in peace"
+    );
     let after_slot = given(&[waiting()]).when(&Command::GrantSlot {
         attempt: 1,
         terms: impatient(20, slot),
@@ -162,11 +166,13 @@ fn a_slot_is_asked_for_until_it_is_granted_and_then_a_worker_is_looked_for() {
         .when(&grant(1))
         .then(&[granted(1)])
         .owing(&[find_worker(1)]);
-    given(&[waiting(), granted(1)]).when(&grant(1)).then_nothing();
+    given(&[waiting(), granted(1)])
+        .when(&grant(1))
+        .then_nothing();
     given(&[waiting()]).when(&grant(2)).then_nothing();
-    given(&[waiting()])
-        .when(&dispatch("a"))
-        .then_refused("DISPATCH is not allowed: task attempt 1 is SUBMITTED_SUCCESS; allowed now: KILL");
+    given(&[waiting()]).when(&dispatch("a")).then_refused(
+        "DISPATCH is not allowed: task attempt 1 is SUBMITTED_SUCCESS; allowed now: KILL",
+    );
 }
 
 #[test]

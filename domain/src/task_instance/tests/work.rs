@@ -98,12 +98,14 @@ fn what_the_engine_carries_out_runs_without_a_worker() {
     given(&past)
         .when(&engage(Work::Check, terms()))
         .then_nothing();
-    given(&past)
-        .when(&dispatch("a"))
-        .then_refused("DISPATCH is not allowed: task attempt 1 is RUNNING_EXECUTION; allowed now: KILL");
+    given(&past).when(&dispatch("a")).then_refused(
+        "DISPATCH is not allowed: task attempt 1 is RUNNING_EXECUTION; allowed now: KILL",
+    );
     given(&running())
         .when(&engage(Work::Check, terms()))
-        .then_refused("ENGAGE is not allowed: task attempt 1 is RUNNING_EXECUTION; allowed now: KILL");
+        .then_refused(
+            "ENGAGE is not allowed: task attempt 1 is RUNNING_EXECUTION; allowed now: KILL",
+        );
 }
 
 #[test]
@@ -120,7 +122,9 @@ fn children_are_started_in_order_and_no_more_at_a_time_than_allowed() {
         let task = fold(TaskInstance::default(), &with_children(&past));
         assert_eq!(task.owes(), owed, "{past:?}");
     }
-    given(&with_children(&[])).when(&start_child(1, None)).then_nothing();
+    given(&with_children(&[]))
+        .when(&start_child(1, None))
+        .then_nothing();
     given(&with_children(&[]))
         .when(&start_child(0, None))
         .then(&[child_started(0, None)]);
@@ -159,7 +163,9 @@ fn the_end_of_a_child_is_told_once_and_only_by_that_child() {
         outputs: vec![],
     };
     given(&past).when(&stranger).then_nothing();
-    given(&past).when(&end_child(1, WorkflowState::Success)).then_nothing();
+    given(&past)
+        .when(&end_child(1, WorkflowState::Success))
+        .then_nothing();
     given(&past).cannot_be_followed_by(&child_started(0, None));
     given(&past).cannot_be_followed_by(&child_started(2, None));
     given(&ended).cannot_be_followed_by(&child_ended(0, WorkflowState::Success));

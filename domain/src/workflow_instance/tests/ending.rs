@@ -29,11 +29,7 @@ fn a_run_ends_as_its_tasks_did() {
             WorkflowState::Stop,
             "task \"a\" was killed: alice asked",
         ),
-        (
-            one_paused(),
-            WorkflowState::Pause,
-            "a task of it is paused",
-        ),
+        (one_paused(), WorkflowState::Pause, "a task of it is paused"),
         (
             unstarted,
             WorkflowState::Failure,

@@ -12,9 +12,9 @@ fn words(run: &WorkflowInstance) -> &'static str {
         Stage::Absent => "absent",
         Stage::Submitted => match run.submission.as_ref().map(|asked| asked.execution) {
             Some(Execution::Parallel) | None => "submitted",
-            Some(
-                Execution::SerialWait | Execution::SerialDiscard | Execution::SerialPriority,
-            ) => "serial",
+            Some(Execution::SerialWait | Execution::SerialDiscard | Execution::SerialPriority) => {
+                "serial"
+            }
         },
         Stage::Queued => "queued",
         Stage::Running => "running",

@@ -1,0 +1,121 @@
+//! What a reader of the log knows: every fact in order, and who runs, as people would see it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::task_instance::{self, Output};
+use domain::workflow_instance::{self, Submission, WorkflowState};
+use domain::{AttemptId, DefinitionCode, Fact, InstanceId, ShardId};
+use store::{Log, MemoryLog, Recorded};
+
+use crate::world::{SHARDS, now};
+
+/// Everything read so far.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    heads: [u64; SHARDS as usize],
+    /// In the order in which they were read; within a shard that is the shard's own.
+    pub(crate) facts: Vec<(Recorded, Fact)>,
+    pub(crate) runs: BTreeMap<InstanceId, Seen>,
+    /// What cached successes handed on.
+    pub(crate) cached: BTreeMap<String, Vec<Output>>,
+    /// Attempts that wait for a slot, and where.
+    pub(crate) waiting: BTreeMap<AttemptId, Arc<str>>,
+    /// Attempts that have a slot.
+    pub(crate) slots: BTreeMap<AttemptId, Arc<str>>,
+}
+
+/// One run as people see it.
+pub(crate) struct Seen {
+    pub(crate) submission: Arc<Submission>,
+    /// How it ended; none while it has not.
+    pub(crate) ended: Option<WorkflowState>,
+    pub(crate) deleted: bool,
+}
+
+impl Ledger {
+    /// Reads what is new.
+    pub(crate) fn read(&mut self, log: &MemoryLog) {
+        for shard in 0..SHARDS {
+            let head = &mut self.heads[usize::from(shard)];
+            let events = now(log.read(ShardId(shard), *head, usize::MAX)).expect("memory");
+            *head += events.len() as u64;
+            for event in events {
+                let fact = event.fact().expect("ours");
+                self.take(&fact);
+                self.facts.push((event, fact));
+            }
+        }
+    }
+
+    fn take(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Workflow(id, event) => self.take_run(*id, event),
+            Fact::Task(
+                _,
+                task_instance::Event::Finished {
+                    cache_key: Some(key),
+                    var_pool,
+                    ..
+                },
+            ) => {
+                self.cached.insert(key.clone(), var_pool.clone());
+            }
+            Fact::TaskGroup(name, event) => self.take_slot(name, event),
+            Fact::Task(..)
+            | Fact::Definition(..)
+            | Fact::Trigger(..)
+            | Fact::SerialQueue(..)
+            | Fact::Environment(..) => {}
+        }
+    }
+
+    fn take_run(&mut self, id: InstanceId, event: &workflow_instance::Event) {
+        use workflow_instance::Event;
+        if let Event::Submitted(submission) = event {
+            let seen = Seen {
+                submission: submission.clone(),
+                ended: None,
+                deleted: false,
+            };
+            self.runs.insert(id, seen);
+        }
+        let run = self.runs.get_mut(&id).expect("it was submitted");
+        if let Event::Finished { state, .. } = event {
+            run.ended = Some(*state);
+        } else if let Event::Restarted { .. } = event {
+            run.ended = None;
+        } else if let Event::Deleted {} = event {
+            run.deleted = true;
+        }
+    }
+
+    fn take_slot(&mut self, name: &Arc<str>, event: &domain::task_group::Event) {
+        use domain::task_group::Event;
+        match *event {
+            Event::Defined { .. } => {}
+            Event::Requested { attempt, .. } => {
+                self.waiting.insert(attempt, name.clone());
+            }
+            Event::Granted { attempt, .. } => {
+                self.waiting.remove(&attempt);
+                self.slots.insert(attempt, name.clone());
+            }
+            Event::Released { attempt } => {
+                self.waiting.remove(&attempt);
+                self.slots.remove(&attempt);
+            }
+        }
+    }
+
+    /// How the newest run of a workflow ended; nothing when there is none but the asker.
+    pub(crate) fn newest(
+        &self,
+        definition: DefinitionCode,
+        except: InstanceId,
+    ) -> Option<Option<WorkflowState>> {
+        let mut runs = self.runs.iter().rev();
+        runs.find(|(id, seen)| **id != except && seen.submission.definition == definition)
+            .map(|(_, seen)| seen.ended)
+    }
+}

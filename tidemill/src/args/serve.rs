@@ -1,0 +1,97 @@
+//! What the processes that stay can be told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Settings;
+
+/// `tidemill serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tidemill serve                                   engine, API and worker in one process, SQLite in .tidemill
+  tidemill serve --database postgres://tidemill@db/tidemill --roles engine,api
+  tidemill worker --server http://scheduler:12345 --group gpu --slots 4
+
+SIGTERM and Ctrl-C hand the work over: running tasks are killed and run again by whoever takes over.")]
+pub(crate) struct Serve {
+    /// The directory of the log (without --database), the socket, and the local worker's files
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "TIDEMILL_DATA",
+        default_value = ".tidemill"
+    )]
+    pub(crate) data: PathBuf,
+    /// Where the log is: `postgres://user:password@host:port/name` or `sqlite:PATH` [default: SQLite in --data]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TIDEMILL_DATABASE",
+        hide_env_values = true
+    )]
+    pub(crate) database: Option<String>,
+    /// Where HTTP and gRPC are answered
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:12345")]
+    pub(crate) listen: SocketAddr,
+    /// What this process does
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "engine,api,worker"
+    )]
+    pub(crate) roles: Vec<Role>,
+    /// How many shards a new log gets; fixed for its life
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000))]
+    pub(crate) shards: Option<u16>,
+    /// Worker groups the local worker belongs to. May be repeated
+    #[arg(long = "group", value_name = "NAME", default_value = "default")]
+    pub(crate) groups: Vec<String>,
+    /// How many tasks the local worker runs at once [default: four per processor]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slots: Option<u32>,
+    /// Refuse to start when the database needs a migration, instead of running it
+    #[arg(long)]
+    pub(crate) no_migrate: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// `tidemill worker`.
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// The address of a service; may be repeated, one for each engine
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TIDEMILL_SERVER",
+        required = true,
+        value_delimiter = ','
+    )]
+    pub(crate) server: Vec<String>,
+    /// Worker groups this worker belongs to. May be repeated
+    #[arg(long = "group", value_name = "NAME", default_value = "default")]
+    pub(crate) groups: Vec<String>,
+    /// How many tasks it runs at once [default: four per processor]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slots: Option<u32>,
+    /// Where it keeps its identity, its reports that are not acknowledged yet, and the tasks' logs
+    #[arg(long, value_name = "DIR", default_value = ".tidemill-worker")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+}
+
+/// What a serving process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Owns shards, decides, and writes the log
+    Engine,
+    /// Answers HTTP
+    Api,
+    /// Runs tasks
+    Worker,
+}
