@@ -260,12 +260,11 @@ fn a_paused_run_keeps_what_was_handed_on() {
 
 /// U14
 #[test]
-fn a_paused_run_takes_no_pause_and_no_recovery() {
+fn a_paused_run_can_be_neither_stopped_nor_recovered() {
     let run = case("U14").run("name: one\ntasks: [{name: A, run: trace, worker_group: U14}]");
     run.reaches("A SUBMITTED_SUCCESS");
     run.command("PAUSE");
     run.ends("PAUSE", "A 1 PAUSE");
-    run.refuses("PAUSE");
     run.refuses("STOP");
     let problem = run.refuses("RECOVER_FAILED");
     let allowed = problem["allowed"].as_array().expect("a list");

@@ -13,7 +13,10 @@ fn a_run_that_has_succeeded_can_only_run_again() {
     for command in ["PAUSE", "STOP", "RESUME", "RECOVER_FAILED"] {
         let problem = run.refuses(command);
         contains(&problem["subject"], &run.id.to_string());
-        assert_eq!(problem["allowed"], json!(["RERUN", "EXECUTE_TASK"]));
+        assert_eq!(
+            problem["allowed"],
+            json!(["RERUN", "EXECUTE_TASK", "DELETE"])
+        );
     }
 }
 

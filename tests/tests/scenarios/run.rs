@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
+use std::{fmt, fs};
 
 use serde_json::{Value, json};
 
@@ -78,17 +78,13 @@ impl Run {
     #[track_caller]
     pub(crate) fn becomes(&self, state: &str) {
         wait_until(state, || {
-            let shown = self.show();
-            let now = shown["state"].as_str().expect("a state");
-            assert!(
-                now == state || !ENDED.contains(&now),
-                "{}",
-                self.story(&shown)
-            );
+            let now = self.shows("state");
+            let over = ENDED.iter().any(|end| now == **end);
+            assert!(now == state || !over, "{state}? It is:\n{}", Story(self));
             if now == state {
                 Ok(())
             } else {
-                Err(self.story(&shown))
+                Err(Story(self))
             }
         });
     }
@@ -112,7 +108,7 @@ impl Run {
         let mut found: Vec<String> = self.tasks().iter().map(line).collect();
         wanted.sort();
         found.sort();
-        assert_eq!(found, wanted, "{}", self.story(&self.show()));
+        assert_eq!(found, wanted, "{}", Story(self));
     }
 
     /// The newest rows of some tasks come into a state: `A B RUNNING_EXECUTION`.
@@ -120,34 +116,25 @@ impl Run {
     pub(crate) fn reaches(&self, claim: &str) {
         let mut names: Vec<&str> = claim.split_whitespace().collect();
         let state = names.pop().expect("a state");
-        wait_until(claim, || {
-            let shown = self.show();
+        let there = || {
             let rows = self.tasks();
             let newest: BTreeMap<&str, &Value> = rows
                 .iter()
                 .map(|row| (row["name"].as_str().expect("a name"), &row["state"]))
                 .collect();
             let there = |name: &&str| newest.get(name).is_some_and(|now| **now == state);
-            if names.iter().all(there) {
-                return Ok(());
+            names.iter().all(there)
+        };
+        wait_until(claim, || {
+            // The run first: what is not there when the run is over will never be.
+            let now = self.shows("state");
+            let over = ENDED.iter().any(|end| now == **end);
+            match there() {
+                true => Ok(()),
+                false if over => panic!("{claim}? It is:\n{}", Story(self)),
+                false => Err(Story(self)),
             }
-            let over = ENDED.iter().any(|end| shown["state"] == **end);
-            assert!(!over, "{claim}? It is:\n{}", self.story(&shown));
-            Err(self.story(&shown))
         });
-    }
-
-    fn story(&self, shown: &Value) -> String {
-        let rows: Vec<String> = self
-            .tasks()
-            .iter()
-            .map(|row| format!("  {}  {}", line(row), row["reason"]))
-            .collect();
-        let rows = rows.join("\n");
-        format!(
-            "run {} {} {}\n{rows}",
-            self.id, shown["state"], shown["reason"]
-        )
     }
 
     /// The run says this in its reason.
@@ -262,20 +249,25 @@ impl Run {
     #[track_caller]
     pub(crate) fn children(&self, task: &str, count: usize) -> Vec<Run> {
         let parent = json!({ "id": self.id, "task": task });
-        let mut children = wait_until(&format!("{count} children of {task}"), || {
-            let path = format!("/instances?limit=1000&{}", self.since());
+        let project = self.shows("project");
+        let project = project.as_str().expect("a project");
+        let ours = || {
+            let path = format!("/instances?project={project}&limit=1000&{}", self.since());
             let list = self.door.get(&path).done();
             let items = list["items"].as_array().expect("a list");
             let ours = items.iter().filter(|item| item["parent"] == parent);
             let ours: Vec<Run> = ours.map(|item| Run::new(&self.door, item)).collect();
-            if ours.len() >= count {
-                return Ok(ours);
+            (ours.len() >= count).then_some(ours)
+        };
+        let what = format!("{count} children of {task}");
+        let mut children = wait_until(&what, || {
+            let now = self.shows("state");
+            let over = ENDED.iter().any(|end| now == **end);
+            match ours() {
+                Some(ours) => Ok(ours),
+                None if over => panic!("{what}? It is:\n{}", Story(self)),
+                None => Err(Story(self)),
             }
-            let shown = self.show();
-            let story = format!("{} children\n{}", ours.len(), self.story(&shown));
-            let over = ENDED.iter().any(|end| shown["state"] == **end);
-            assert!(!over, "{count} children of {task}? It is:\n{story}");
-            Err(story)
         });
         assert_eq!(children.len(), count, "children of {task}");
         children.sort_by_key(|child| child.id);
@@ -306,6 +298,24 @@ impl Run {
     /// Where to ask about it.
     pub(crate) fn address(&self) -> String {
         format!("/instances/{}", self.id)
+    }
+}
+
+/// Everything about a run at this moment, for whoever finds that a claim does not hold.
+struct Story<'a>(&'a Run);
+
+impl fmt::Display for Story<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.show();
+        write!(
+            f,
+            "run {} {} {}",
+            shown["id"], shown["state"], shown["reason"]
+        )?;
+        for row in self.0.tasks() {
+            write!(f, "\n  {}  {}", line(&row), row["reason"])?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! Tasks find three words in their `PATH`: `hold` waits until the scenario lets the task go, `trace WORDS`
 //! leaves a line that the scenario can read, `again` fails in a task's first attempt only.
 
+use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const HOLD: &str = r#"#!/bin/sh
 while [ ! -e "$SCENARIO/$TIDEMILL_INSTANCE_ID.$TIDEMILL_TASK.go" ]; do
   [ -d "$SCENARIO" ] || exit 1 # the scenario is over and has left without a word
-  sleep 0.05
+  sleep 0.1
 done
 "#;
 const TRACE: &str = r#"#!/bin/sh
@@ -81,64 +82,62 @@ impl Answer {
 
 impl Door {
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask(&Method::GET, path, String::new(), None)
+        self.ask(&Method::GET, path, "", None)
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
-        self.ask(&Method::POST, path, body.to_string(), None)
+        self.ask(&Method::POST, path, &body.to_string(), None)
     }
 
     /// Twice with the same key, it is carried out once.
     pub(crate) fn post_once(&self, path: &str, body: &Value, key: &str) -> Answer {
-        self.ask(&Method::POST, path, body.to_string(), Some(key))
+        self.ask(&Method::POST, path, &body.to_string(), Some(key))
     }
 
     pub(crate) fn put(&self, path: &str, body: impl Into<String>) -> Answer {
-        self.ask(&Method::PUT, path, body.into(), None)
+        self.ask(&Method::PUT, path, &body.into(), None)
     }
 
     pub(crate) fn delete(&self, path: &str) -> Answer {
-        self.ask(&Method::DELETE, path, String::new(), None)
+        self.ask(&Method::DELETE, path, "", None)
     }
 
-    /// A service answers before it owns its shards, and refuses what concerns them until then.
-    fn wait(&self) {
-        wait_until("every shard has its owner", || {
-            let shards = self.get("/shards").done();
-            let mut items = shards["items"].as_array().expect("a list").iter();
-            if items.all(|shard| shard["owned"] == true) {
-                Ok(())
+    /// Asks, and asks again while the shard that is concerned has no owner yet.
+    fn ask(&self, method: &Method, path: &str, body: &str, key: Option<&str>) -> Answer {
+        let url = format!("{}/api/v1{path}", self.address);
+        wait_until("an answer", || {
+            let answer = send(method.clone(), &url, body, key);
+            if answer.status == 503 {
+                Err(answer.text)
             } else {
-                Err(shards.to_string())
+                Ok(answer)
             }
-        });
+        })
     }
+}
 
-    fn ask(&self, method: &Method, path: &str, body: String, key: Option<&str>) -> Answer {
-        static CLIENT: OnceLock<(Runtime, Client)> = OnceLock::new();
-        let (runtime, client) = CLIENT.get_or_init(|| {
-            // The worker's client speaks TLS, so this one is built with it too, and wants to know how.
-            // Somebody else of this process may have told it already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let runtime = Runtime::new().expect("a runtime can be had");
-            (runtime, Client::new())
-        });
-        let mut request = client
-            .request(method.clone(), format!("{}/api/v1{path}", self.address))
-            .body(body);
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let answer = runtime.block_on(async {
-            let answer = request.send().await?;
-            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))
-        });
-        let (status, text) = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        Answer {
-            status,
-            body: serde_json::from_str(&text).unwrap_or_default(),
-            text,
-        }
+fn send(method: Method, url: &str, body: &str, key: Option<&str>) -> Answer {
+    static CLIENT: OnceLock<(Runtime, Client)> = OnceLock::new();
+    let (runtime, client) = CLIENT.get_or_init(|| {
+        // The worker's client speaks TLS, so this one is built with it too, and wants to know how.
+        // Somebody else of this process may have told it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = Runtime::new().expect("a runtime can be had");
+        (runtime, Client::new())
+    });
+    let mut request = client.request(method, url).body(body.to_owned());
+    if let Some(key) = key {
+        request = request.header("Idempotency-Key", key);
+    }
+    let answer = runtime.block_on(async {
+        let answer = request.send().await?;
+        Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))
+    });
+    let (status, text) = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
+    Answer {
+        status,
+        body: serde_json::from_str(&text).unwrap_or_default(),
+        text,
     }
 }
 
@@ -180,9 +179,7 @@ fn share() -> (Door, Child) {
         line.ok_or(said)
     });
     let things = folder;
-    let door = Door { address, things };
-    door.wait();
-    (door, keeper)
+    (Door { address, things }, keeper)
 }
 
 /// Puts the words of scenarios into the `PATH` of a service and its tasks.
@@ -256,7 +253,6 @@ impl Service {
             .world
             .start_command(equip(&mut command, self.world.path()));
         self.door.address = running.wait_for("listening on ");
-        self.door.wait();
         self.running = Some(running);
     }
 
@@ -362,13 +358,16 @@ fn worker(world: &World, door: &Door, group: &str, slots: &str, number: usize) -
 
 /// Looks until there is something to see; says what was seen instead when patience ends.
 #[track_caller]
-pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn wait_until<T, E: Display>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     let deadline = Instant::now() + PATIENCE;
+    // Many look at once: soon at first, then less and less often.
+    let mut pause = Duration::from_millis(5);
     loop {
         match look() {
             Ok(seen) => return seen,
             Err(seen) => assert!(Instant::now() < deadline, "{what}? It is:\n{seen}"),
         }
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
 }

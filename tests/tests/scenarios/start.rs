@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::service::case;
+use super::service::{case, wait_until};
 
 /// S01
 #[test]
@@ -207,7 +207,10 @@ fn the_same_key_starts_one_run() {
     let (first, second) = (ask(), ask());
     assert_eq!((first.status, second.status), (201, 200));
     assert_eq!(first.body["id"], second.body["id"]);
-    assert_eq!(case.runs_of(&name).len(), 1);
+    wait_until("one run", || match case.runs_of(&name).len() {
+        1 => Ok(()),
+        count => Err(format!("{count} runs")),
+    });
 }
 
 /// S12

@@ -19,7 +19,7 @@ fn a_dependent_task_whose_time_is_up_is_killed_and_the_run_is_stopped() {
         ",
     );
     run.ends("STOP", "wait 1 KILL");
-    run.task_says("wait", "300ms");
+    run.task_says("wait", "timeout");
 }
 
 /// O02
@@ -34,7 +34,7 @@ fn a_task_whose_time_is_up_is_killed_and_what_follows_gets_no_row() {
         ",
     );
     run.ends("STOP", "A 1 KILL");
-    run.task_says("A", "200ms");
+    run.task_says("A", "timeout");
     run.says("A");
 }
 
