@@ -11,6 +11,9 @@ use crate::workflow_instance::{
     self, Alert, AlertKind, Event, FailureStrategy, Restart, Scope, Stage,
 };
 
+/// Why tasks are killed that did nothing wrong.
+const FAILED_BESIDE: &str = "another task failed, and the failure strategy is END";
+
 impl Run {
     /// Decides a command to its end and is then in the state that the returned facts say.
     ///
@@ -123,6 +126,18 @@ impl Run {
         now: Timestamp,
         steps: &mut Vec<Step>,
     ) -> Result<(), Rejection> {
+        let by_people = matches!(
+            command,
+            TaskCommand::Kill { .. } | TaskCommand::ForceSuccess { .. }
+        );
+        if by_people && matches!(self.workflow.stage, Stage::Deleted) {
+            return Err(Rejection {
+                subject: format!("workflow instance {}", self.id),
+                state: "deleted".to_owned(),
+                command: command.name(),
+                allowed: &[],
+            });
+        }
         if let Some(asked) = self.task_command(node, command, now) {
             let before = steps.len();
             self.decide_task(node, &asked, steps)?;
