@@ -523,7 +523,6 @@ impl Core {
                 .into_iter()
                 .map(|(name, value)| proto::worker::Output { name, value })
                 .collect(),
-            ..Dispatch::default()
         };
         self.tell(session, engine_message::Body::Dispatch(dispatch));
     }
