@@ -68,12 +68,15 @@ impl Core {
             }
         }
         let shard = self.shards.get_mut(&child.shard());
-        let ended = shard
-            .as_ref()
-            .and_then(|shard| shard.run(child))
-            .and_then(Run::end_for_parent);
+        let run = shard.as_ref().and_then(|shard| shard.run(child));
+        let ended = run.and_then(Run::end_for_parent);
+        // Somebody deleted it: it will never go on.
+        let gone = run.is_some_and(|run| run.has_ended() && run.workflow().state().is_none());
         if let Some(shard) = shard {
             shard.may_leave(child);
+        }
+        if gone {
+            self.child_is_gone(now, parent, child);
         }
         if let Some((above, end)) = ended
             && above.instance == parent.instance

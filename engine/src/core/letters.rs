@@ -24,6 +24,10 @@ use super::{Core, Output, Timer};
 /// How soon a letter to another process is sent again.
 const REMIND: Duration = Duration::from_secs(1);
 
+/// How soon those who have a slot or a turn are told again: one that asked twice may have a second one and
+/// not know it.
+const TELL: Duration = Duration::from_secs(5);
+
 /// A letter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -323,6 +327,9 @@ impl Core {
                 }));
             }
         }
+        if happened {
+            self.tell_later(now, id);
+        }
         Ok(happened)
     }
 
@@ -406,7 +413,16 @@ impl Core {
                 }));
             }
         }
+        if happened > 0 {
+            self.tell_later(now, id);
+        }
         happened
+    }
+
+    fn tell_later(&mut self, now: Timestamp, id: ShardId) {
+        if self.telling.insert(id) {
+            self.set_timer(now.after(TELL), Timer::Shared(id));
+        }
     }
 
     /// Tells a run that asks again what it may not have heard.
@@ -503,8 +519,9 @@ impl Core {
         }
     }
 
-    /// What the shared things of a shard owe, asked when it has been read.
-    pub(super) fn remind_of_shared(&mut self, id: ShardId) {
+    /// Writes what the shared things of a shard owe: when it has been read, and from time to time.
+    pub(super) fn remind_of_shared(&mut self, now: Timestamp, id: ShardId) {
+        self.telling.remove(&id);
         let Some(memory) = self
             .shards
             .get_mut(&id)
@@ -522,6 +539,9 @@ impl Core {
         for (&definition, queue) in &memory.queues {
             let owed = queue.state.obligations();
             letters.extend(owed.map(|owed| turn_letter(definition, owed)));
+        }
+        if !letters.is_empty() {
+            self.tell_later(now, id);
         }
         for letter in letters {
             self.send(id, letter);
