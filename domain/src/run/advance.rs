@@ -314,8 +314,7 @@ impl Run {
         }
         // Pausing gives retries up, so that may have failed it too.
         if self.must_fail() {
-            let reason = "another task failed, and the failure strategy is END";
-            self.kill_all(reason, now, steps)?;
+            self.kill_all(FAILED_BESIDE, now, steps)?;
         }
         if self.nodes.is_still() {
             let tally = self.nodes.tally(&self.definition);

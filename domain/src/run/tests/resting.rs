@@ -376,6 +376,12 @@ fn a_deleted_run_stays_deleted() {
         reason: String::new(),
     };
     assert!(world.try_ask(&rerun).is_err());
+    let reason = "alice asked".to_owned();
+    let refused = world.try_ask(&of_task("a", TaskCommand::Kill { reason }));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "KILL is not allowed: workflow instance 1000 is deleted; nothing is allowed any more"
+    );
     assert_eq!(world.reread(), world.run);
     assert!(world.run.is_at_rest());
 }

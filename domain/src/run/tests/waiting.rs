@@ -11,7 +11,7 @@ use crate::workflow_instance::{AlertKind, Obligation as Whole, Warning};
 fn timed(name: &str, strategy: TimeoutStrategy) -> TaskSpec {
     let mut spec = retried(name, &[], 3);
     spec.policy.timeout = Some(Timeout {
-        after: Duration::from_secs(60),
+        after: Duration::from_mins(1),
         strategy,
     });
     spec
@@ -46,11 +46,11 @@ fn dependent(name: &str, wait_on_failure: Option<u64>) -> TaskSpec {
 impl World {
     fn grant(&mut self, task: &str) -> Vec<String> {
         let attempt = self.attempt(task);
-        self.ask_task(task, TaskCommand::GrantSlot { attempt })
+        self.ask_task(task, TaskCommand::GrantSlot { attempt, claim: 0 })
     }
 
     fn take_back(&mut self, task: &str, attempt: u32) -> Vec<String> {
-        self.ask_task(task, TaskCommand::ReleaseSlot { attempt })
+        self.ask_task(task, TaskCommand::ReleaseSlot { attempt, claim: 0 })
     }
 
     fn check(&mut self, task: &str, verdict: Verdict) -> Vec<String> {

@@ -99,8 +99,8 @@ fn some_news() -> impl Strategy<Value = Command> {
         }),
         3 => some_terms().prop_map(Command::Wake),
         3 => (attempt.clone(), some_terms())
-            .prop_map(|(attempt, terms)| Command::GrantSlot { attempt, terms }),
-        2 => attempt.clone().prop_map(|attempt| Command::ReleaseSlot { attempt }),
+            .prop_map(|(attempt, terms)| Command::GrantSlot { attempt, claim: 0, terms }),
+        2 => attempt.clone().prop_map(|attempt| Command::ReleaseSlot { attempt, claim: 0 }),
         3 => (attempt, index.clone(), prop::option::weighted(0.3, Just(Wake::Resume))).prop_map(
             move |(attempt, index, wake)| Command::StartChild {
                 attempt,
@@ -229,7 +229,17 @@ proptest! {
                     terms: terms(),
                 },
                 Stage::OnEngine { .. } => conclude(Outcome::Kill),
-                _ => kill(),
+                Stage::Absent
+                | Stage::Delayed { .. }
+                | Stage::WaitingSlot { .. }
+                | Stage::Submitted
+                | Stage::Retrying { .. }
+                | Stage::Paused
+                | Stage::Succeeded { .. }
+                | Stage::Failed { .. }
+                | Stage::Killed { .. }
+                | Stage::Lost { .. }
+                | Stage::Replacing => kill(),
             };
             task = fold(task.clone(), &task.decide(&end).unwrap());
         }

@@ -162,7 +162,7 @@ fn an_alert_is_owed_until_it_is_settled_once_also_after_the_end() {
 #[test]
 fn a_run_that_takes_too_long_raises_one_alert_and_goes_on() {
     let asked = Submission {
-        timeout: Some(Duration::from_secs(60)),
+        timeout: Some(Duration::from_mins(1)),
         ..submission()
     };
     let begun = given(&[asked_as(asked)]).when(&start()).state;
