@@ -472,6 +472,7 @@ fn things_of_one_name_and_different_kinds_need_not_share_a_shard() {
     assert!(shards("task_group").ne(shards("environment")));
 }
 
+/// Of the catalogue of failures: A3-04.
 #[test]
 fn what_cannot_be_read_is_told_with_its_stream_and_never_skipped() {
     let stream = Fact::Task(TASK, Task::Dispatched { attempt: 1 }).stream();

@@ -51,6 +51,7 @@ fn who_asks_first_has_the_turn_and_asking_again_changes_nothing() {
     }
 }
 
+/// Of the catalogue of failures: A3-40.
 #[test]
 fn under_serial_wait_the_turn_goes_round_in_the_order_of_asking() {
     let past = [

@@ -40,6 +40,7 @@ fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Of the catalogue of failures: A6, A3-20.
 #[test]
 fn an_output_reaches_all_that_come_after() {
     let mut world = World::of(vec![
@@ -66,6 +67,7 @@ fn an_output_that_the_author_did_not_declare_goes_nowhere() {
     assert!(!stored);
 }
 
+/// Of the catalogue of failures: B64.
 #[test]
 fn over_a_diamond_the_earliest_finished_and_not_empty_value_wins() {
     for (order, left, right, expected) in [
@@ -124,6 +126,7 @@ fn a_failed_attempt_hands_nothing_on() {
     assert_eq!(params(&world, "b"), values(&[]));
 }
 
+/// Of the catalogue of failures: A0-51.
 #[test]
 fn an_assignment_says_everything_a_worker_needs() {
     let mut shell = task("load", &["extract"]);

@@ -64,6 +64,7 @@ fn names(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|n| n.to_string()).collect()
 }
 
+/// Of the catalogue of failures: A1.
 #[test]
 fn a_chain_of_ten_thousand_costs_four_facts_a_task() {
     let mut tasks = vec![task("0", &[])];
@@ -78,6 +79,7 @@ fn a_chain_of_ten_thousand_costs_four_facts_a_task() {
     );
 }
 
+/// Of the catalogue of failures: B42.
 #[test]
 fn a_fan_of_ten_thousand_costs_four_facts_a_task() {
     let leaves = names(0, 10_000);

@@ -184,6 +184,7 @@ fn check_state(task: &TaskInstance) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
 
+    /// Of the catalogue of failures: B29.
     #[test]
     fn what_decide_says_evolve_takes_and_saying_it_again_adds_nothing(
         commands in prop::collection::vec(some_command(), 1..40)
@@ -209,6 +210,7 @@ proptest! {
         }
     }
 
+    /// Of the catalogue of failures: H-26.
     #[test]
     fn no_news_brings_back_what_has_ended(
         past in prop::collection::vec(some_command(), 1..40),
@@ -257,6 +259,7 @@ proptest! {
         }
     }
 
+    /// Of the catalogue of failures: A3-10, A3-52.
     #[test]
     fn every_order_and_number_of_the_reports_of_an_attempt_ends_in_the_same_state(
         order in prop::collection::vec(0..3_usize, 0..12),
@@ -304,6 +307,7 @@ proptest! {
         prop_assert!(starts.count() <= 1);
     }
 
+    /// Of the catalogue of failures: B10.
     #[test]
     fn an_attempt_only_moves_forward_unless_it_was_refused_or_paused(
         commands in prop::collection::vec(some_command(), 1..40)

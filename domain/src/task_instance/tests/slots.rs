@@ -78,6 +78,7 @@ fn delayed(until: i64, task_group: Option<TaskGroupRef>) -> Event {
     }
 }
 
+/// Of the catalogue of failures: B11.
 #[test]
 fn a_delayed_task_looks_for_a_worker_when_its_delay_has_passed() {
     let submit = Command::Submit(Terms {
@@ -179,6 +180,7 @@ fn a_slot_is_asked_for_until_it_is_granted_and_then_a_worker_is_looked_for() {
     );
 }
 
+/// Of the catalogue of failures: A3-20.
 #[test]
 fn a_slot_is_given_back_whatever_ends_the_attempt_and_until_the_group_knows() {
     let holding = [waiting(), granted(1), requested(1, worker("a"))];
@@ -215,6 +217,7 @@ fn a_lost_attempt_gives_its_slot_back_while_the_next_one_asks_for_its_own() {
         .owing(&[ask_slot(2), release_slot(1)]);
 }
 
+/// Of the catalogue of failures: H-22.
 #[test]
 fn a_released_slot_is_noted_once_and_only_if_there_was_one() {
     let over = [

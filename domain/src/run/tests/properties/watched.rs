@@ -273,8 +273,14 @@ impl Watched {
                 self.world.now = self.world.now.max(*at);
                 TaskCommand::Wake
             }
-            Owed::AskSlot { attempt, claim, .. } => TaskCommand::GrantSlot { attempt: *attempt, claim: *claim },
-            Owed::ReleaseSlot { attempt, claim, .. } => TaskCommand::ReleaseSlot { attempt: *attempt, claim: *claim },
+            Owed::AskSlot { attempt, claim, .. } => TaskCommand::GrantSlot {
+                attempt: *attempt,
+                claim: *claim,
+            },
+            Owed::ReleaseSlot { attempt, claim, .. } => TaskCommand::ReleaseSlot {
+                attempt: *attempt,
+                claim: *claim,
+            },
             Owed::StartChild { attempt, index } => {
                 self.children += 1;
                 TaskCommand::StartChild {
