@@ -61,7 +61,12 @@ impl Core {
                     .and_then(|queue| queue.turn());
                 let reason = turn.map_or_else(
                     || "it waits for its turn among the runs of its workflow".to_owned(),
-                    |asker| format!("it waits until workflow instance {} has ended", asker.instance),
+                    |asker| {
+                        format!(
+                            "it waits until workflow instance {} has ended",
+                            asker.instance
+                        )
+                    },
                 );
                 Some(("TURN", reason))
             }
@@ -149,7 +154,10 @@ impl Core {
         let Some(group) = shard.and_then(|shard| shard.group(name)) else {
             return match shard {
                 Some(_) => missing_group(name),
-                None => ("SLOT", format!("it waits for a slot of task group \"{name}\"")),
+                None => (
+                    "SLOT",
+                    format!("it waits for a slot of task group \"{name}\""),
+                ),
             };
         };
         let Some(size) = group.size else {
@@ -181,14 +189,18 @@ impl Core {
             .collect();
         let slots: u32 = serving.iter().map(|info| info.slots).sum();
         let busy: u32 = serving.iter().map(|info| info.busy).sum();
-        let unprepared = run.environment(task.task).is_some() && !self.preparations.contains_key(&task);
+        let unprepared =
+            run.environment(task.task).is_some() && !self.preparations.contains_key(&task);
         let (cause, mut reason) = if serving.is_empty() {
             (
                 "WORKER_GROUP",
                 format!("no connected worker serves worker group \"{group}\""),
             )
         } else if unprepared {
-            ("ENVIRONMENT", "its environment is being looked up".to_owned())
+            (
+                "ENVIRONMENT",
+                "its environment is being looked up".to_owned(),
+            )
         } else if state.refusals > 0 {
             (
                 "REFUSED",
@@ -243,19 +255,22 @@ fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
             Some(Stage::Failed { .. } | Stage::Lost { .. }) if !spec.kind.judges() => {
                 return Some((
                     "NEVER",
-                    format!("task \"{}\" before it failed: it is never started", earlier.name),
+                    format!(
+                        "task \"{}\" before it failed: it is never started",
+                        earlier.name
+                    ),
                 ));
             }
             Some(Stage::Killed { .. }) => {
                 return Some((
                     "NEVER",
-                    format!("task \"{}\" before it was killed: it is never started", earlier.name),
+                    format!(
+                        "task \"{}\" before it was killed: it is never started",
+                        earlier.name
+                    ),
                 ));
             }
-            Some(
-                Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Lost { .. },
-            )
-            | None => {}
+            Some(Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Lost { .. }) | None => {}
             Some(
                 Stage::Absent
                 | Stage::Delayed { .. }
@@ -276,7 +291,10 @@ fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
             "it takes no part in this run, or lies on a branch that was not chosen".to_owned(),
         ))
     } else {
-        Some(("PREDECESSOR", format!("it waits for task {}", waits.join(", "))))
+        Some((
+            "PREDECESSOR",
+            format!("it waits for task {}", waits.join(", ")),
+        ))
     }
 }
 

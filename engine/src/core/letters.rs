@@ -38,6 +38,8 @@ pub enum Letter {
         group: Arc<str>,
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
         /// Who goes first: the larger number.
         priority: i32,
     },
@@ -47,6 +49,8 @@ pub enum Letter {
         group: Arc<str>,
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// To a run: its attempt has a slot.
     SlotGranted {
@@ -54,11 +58,15 @@ pub enum Letter {
         group: Arc<str>,
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// To a run: the group knows that its attempt needs no slot.
     SlotReleased {
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// To the runs of a workflow: this one wants its turn.
     AskTurn {
@@ -108,7 +116,7 @@ impl Letter {
             Self::AskSlot { group, .. } | Self::ReleaseSlot { group, .. } => {
                 group_shard(group, shards)
             }
-            Self::SlotGranted { attempt, .. } | Self::SlotReleased { attempt } => {
+            Self::SlotGranted { attempt, .. } | Self::SlotReleased { attempt, .. } => {
                 attempt.task.instance.shard()
             }
             Self::AskTurn { definition, .. } | Self::ReleaseTurn { definition, .. } => {
@@ -146,7 +154,10 @@ pub struct Kept<A> {
 
 impl<A: Aggregate + Default> Kept<A> {
     /// Decides a command and is then in the state that the events say. Answers them with their places.
-    pub(super) fn handle(&mut self, command: &A::Command) -> Result<Vec<(A::Event, u64)>, Rejection> {
+    pub(super) fn handle(
+        &mut self,
+        command: &A::Command,
+    ) -> Result<Vec<(A::Event, u64)>, Rejection> {
         let events = self.state.decide(command)?;
         let mut placed = Vec::with_capacity(events.len());
         for event in events {
@@ -246,26 +257,42 @@ impl Core {
             Letter::AskSlot {
                 group,
                 attempt,
+                claim,
                 priority,
             } => {
-                let ask = task_group::Command::Ask { attempt, priority };
-                if self.decide_group(now, &group, &ask, &self.by_engine("slot asked"))
-                    == Ok(false)
+                let ask = task_group::Command::Ask {
+                    attempt,
+                    claim,
+                    priority,
+                };
+                if self.decide_group(now, &group, &ask, &self.by_engine("slot asked")) == Ok(false)
                 {
                     self.tell_slot(&group, attempt);
                 }
             }
-            Letter::ReleaseSlot { group, attempt } => {
-                let release = task_group::Command::Release { attempt };
+            Letter::ReleaseSlot {
+                group,
+                attempt,
+                claim,
+            } => {
+                let release = task_group::Command::Release { attempt, claim };
                 let _ = self.decide_group(now, &group, &release, &self.by_engine("slot released"));
                 let from = group_shard(&group, self.settings.shards);
-                self.send(from, Letter::SlotReleased { attempt });
+                self.send(from, Letter::SlotReleased { attempt, claim });
             }
-            Letter::SlotGranted { group, attempt } => self.slot_granted(now, group, attempt),
-            Letter::SlotReleased { attempt } => {
-                let command = task(attempt, TaskCommand::ReleaseSlot {
-                    attempt: attempt.number,
-                });
+            Letter::SlotGranted {
+                group,
+                attempt,
+                claim,
+            } => self.slot_granted(now, group, attempt, claim),
+            Letter::SlotReleased { attempt, claim } => {
+                let command = task(
+                    attempt,
+                    TaskCommand::ReleaseSlot {
+                        attempt: attempt.number,
+                        claim,
+                    },
+                );
                 let by = self.by_engine("slot released");
                 let _ = self.decide(now, attempt.task.instance, &command, &by);
             }
@@ -318,14 +345,24 @@ impl Core {
         let group: &mut Kept<TaskGroup> = memory.groups.entry(name.clone()).or_default();
         let events = group.handle(command)?;
         let happened = !events.is_empty();
-        for (event, sequence) in events {
-            shard.record_fact(now, Fact::TaskGroup(name.clone(), event), sequence, by);
-            if let task_group::Event::Granted { attempt, .. } = event {
-                shard.when_durable(Effect::Letter(Letter::SlotGranted {
+        let told: Vec<Letter> = events
+            .iter()
+            .filter_map(|(event, _)| match *event {
+                task_group::Event::Granted { attempt, .. } => Some(Letter::SlotGranted {
                     group: name.clone(),
                     attempt,
-                }));
-            }
+                    claim: group.state.claim(attempt),
+                }),
+                task_group::Event::Defined { .. }
+                | task_group::Event::Requested { .. }
+                | task_group::Event::Released { .. } => None,
+            })
+            .collect();
+        for (event, sequence) in events {
+            shard.record_fact(now, Fact::TaskGroup(name.clone(), event), sequence, by);
+        }
+        for letter in told {
+            shard.when_durable(Effect::Letter(letter));
         }
         if happened {
             self.tell_later(now, id);
@@ -339,24 +376,30 @@ impl Core {
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
-        let holds = shard.memory().is_some_and(|memory| {
-            let group = memory.groups.get(name);
-            group.is_some_and(|group| group.state.holders.contains(&attempt))
-        });
-        if holds {
+        let group = shard.memory().and_then(|memory| memory.groups.get(name));
+        let held = group
+            .map(|group| &group.state)
+            .filter(|group| group.holders.contains(&attempt))
+            .map(|group| group.claim(attempt));
+        if let Some(claim) = held {
             shard.when_durable(Effect::Letter(Letter::SlotGranted {
                 group: name.clone(),
                 attempt,
+                claim,
             }));
         }
     }
 
     /// An attempt has a slot. If it has no use for it, it says so.
-    fn slot_granted(&mut self, now: Timestamp, group: Arc<str>, attempt: AttemptId) {
+    fn slot_granted(&mut self, now: Timestamp, group: Arc<str>, attempt: AttemptId, claim: u32) {
         let instance = attempt.task.instance;
-        let command = task(attempt, TaskCommand::GrantSlot {
-            attempt: attempt.number,
-        });
+        let command = task(
+            attempt,
+            TaskCommand::GrantSlot {
+                attempt: attempt.number,
+                claim,
+            },
+        );
         let by = self.by_engine("slot granted");
         let _ = self.decide(now, instance, &command, &by);
         let Some(shard) = self.shards.get_mut(&instance.shard()) else {
@@ -369,11 +412,17 @@ impl Core {
             .run(instance)
             .and_then(|run| run.task(attempt.task.task));
         let wanted = state.is_some_and(|state| {
-            (state.attempt == attempt.number && state.claim.is_some())
-                || state.releasing.contains_key(&attempt.number)
+            let claims =
+                state.attempt == attempt.number && state.resumed == claim && state.claim.is_some();
+            let over = state.releasing.get(&attempt.number);
+            claims || over.is_some_and(|over| over.claim >= claim)
         });
         if !wanted && !stands_still {
-            shard.when_durable(Effect::Letter(Letter::ReleaseSlot { group, attempt }));
+            shard.when_durable(Effect::Letter(Letter::ReleaseSlot {
+                group,
+                attempt,
+                claim,
+            }));
         }
     }
 
@@ -491,9 +540,7 @@ impl Core {
             let whole = run.workflow();
             match whole.turn {
                 domain::workflow_instance::Turn::Claimed => whole.run_times == run_times,
-                domain::workflow_instance::Turn::Releasing { run_times: held } => {
-                    held == run_times
-                }
+                domain::workflow_instance::Turn::Releasing { run_times: held } => held == run_times,
                 domain::workflow_instance::Turn::None => false,
             }
         });
@@ -534,6 +581,7 @@ impl Core {
             letters.extend(group.state.obligations().map(|owed| Letter::SlotGranted {
                 group: name.clone(),
                 attempt: owed.granted,
+                claim: owed.claim,
             }));
         }
         for (&definition, queue) in &memory.queues {
@@ -593,22 +641,26 @@ pub(super) fn letter_of(run: &run::Run, owed: &run::Obligation) -> Option<Letter
             code,
             Task::AskSlot {
                 attempt,
+                claim,
                 task_group,
             },
         ) => Some(Letter::AskSlot {
             group: task_group.name.as_str().into(),
             attempt: named(code, attempt),
+            claim: *claim,
             priority: task_group.priority,
         }),
         run::Obligation::Task(
             code,
             Task::ReleaseSlot {
                 attempt,
+                claim,
                 task_group,
             },
         ) => Some(Letter::ReleaseSlot {
             group: task_group.clone(),
             attempt: named(code, attempt),
+            claim: *claim,
         }),
         run::Obligation::Run(Whole::Wake { .. } | Whole::Tell { .. })
         | run::Obligation::Task(

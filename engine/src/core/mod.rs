@@ -241,14 +241,7 @@ impl Core {
         )
     }
 
-    fn leased(
-        &mut self,
-        now: Timestamp,
-        id: ShardId,
-        epoch: u64,
-        until: Timestamp,
-        from: String,
-    ) {
+    fn leased(&mut self, now: Timestamp, id: ShardId, epoch: u64, until: Timestamp, from: String) {
         if let Some(shard) = self.shards.get_mut(&id)
             && shard.epoch == epoch
         {
@@ -353,13 +346,7 @@ impl Core {
         }
     }
 
-    fn append_failed(
-        &mut self,
-        now: Timestamp,
-        id: ShardId,
-        generation: u64,
-        error: &AppendError,
-    ) {
+    fn append_failed(&mut self, now: Timestamp, id: ShardId, generation: u64, error: &AppendError) {
         if self
             .shards
             .get(&id)

@@ -53,7 +53,9 @@ impl World {
                 environment,
                 cache_key,
             } => {
-                let cached = cache_key.as_ref().and_then(|key| self.ledger.cached.get(key));
+                let cached = cache_key
+                    .as_ref()
+                    .and_then(|key| self.ledger.cached.get(key));
                 Found::Preparation {
                     environment: environment
                         .as_ref()

@@ -191,7 +191,10 @@ impl World {
                 seen.killed = false;
             }
             Event::Invalidated { afresh, .. } => {
-                assert_eq!(seen.open, None, "seed {seed}: {task} is open and invalidated");
+                assert_eq!(
+                    seen.open, None,
+                    "seed {seed}: {task} is open and invalidated"
+                );
                 let children = std::mem::take(&mut seen.children);
                 *seen = Seen {
                     invalid: true,
@@ -324,7 +327,10 @@ impl World {
 fn takes_part(workflow: &Workflow, scope: &Scope, task: TaskCode) -> bool {
     let graph = workflow.graph();
     let node = graph.node(task).expect("it is in its workflow");
-    let start = scope.start_nodes.iter().filter_map(|code| graph.node(*code));
+    let start = scope
+        .start_nodes
+        .iter()
+        .filter_map(|code| graph.node(*code));
     let start: Vec<_> = start.collect();
     let reached = match scope.depend {
         Depend::TaskOnly => return start.is_empty() || start.contains(&node),

@@ -141,33 +141,95 @@ fn one_seed() {
 // SURVEY
 #[test]
 fn survey() {
-    let Some(n) = std::env::var("SURVEY").ok().and_then(|s| s.parse::<u64>().ok()) else { return };
-    let from = std::env::var("FROM").ok().and_then(|s| s.parse::<u64>().ok()).unwrap_or(0);
+    let Some(n) = std::env::var("SURVEY")
+        .ok()
+        .and_then(|s| s.parse::<u64>().ok())
+    else {
+        return;
+    };
+    let from = std::env::var("FROM")
+        .ok()
+        .and_then(|s| s.parse::<u64>().ok())
+        .unwrap_or(0);
     let d = Faults::default;
     let kinds: Vec<(&str, Box<dyn Fn(u64) -> Faults>)> = vec![
         ("none", Box::new(move |_| d())),
         ("meddle", Box::new(move |_| Faults { meddle: 60, ..d() })),
-        ("refuse", Box::new(move |_| Faults { refuse_append: 33, ..d() })),
-        ("lie", Box::new(move |_| Faults { lie_about_append: 33, ..d() })),
-        ("kill", Box::new(move |_| Faults { kill_engine: 2, ..d() })),
-        ("pause", Box::new(move |_| Faults { pause_engine: 2, ..d() })),
-        ("workers", Box::new(move |_| Faults { kill_worker: 2, ..d() })),
-        ("cut", Box::new(move |_| Faults { cut: 4, twice: 20, ..d() })),
-        ("letters", Box::new(move |_| Faults { lose_letter: 50, twice: 30, ..d() })),
+        (
+            "refuse",
+            Box::new(move |_| Faults {
+                refuse_append: 33,
+                ..d()
+            }),
+        ),
+        (
+            "lie",
+            Box::new(move |_| Faults {
+                lie_about_append: 33,
+                ..d()
+            }),
+        ),
+        (
+            "kill",
+            Box::new(move |_| Faults {
+                kill_engine: 2,
+                ..d()
+            }),
+        ),
+        (
+            "pause",
+            Box::new(move |_| Faults {
+                pause_engine: 2,
+                ..d()
+            }),
+        ),
+        (
+            "workers",
+            Box::new(move |_| Faults {
+                kill_worker: 2,
+                ..d()
+            }),
+        ),
+        (
+            "cut",
+            Box::new(move |_| Faults {
+                cut: 4,
+                twice: 20,
+                ..d()
+            }),
+        ),
+        (
+            "letters",
+            Box::new(move |_| Faults {
+                lose_letter: 50,
+                twice: 30,
+                ..d()
+            }),
+        ),
         ("all", Box::new(|seed| Faults::of(&mut Rng::new(seed)))),
     ];
     let only = std::env::var("KIND").unwrap_or_default();
     for (name, faults) in &kinds {
-        if !only.is_empty() && only != *name { continue; }
+        if !only.is_empty() && only != *name {
+            continue;
+        }
         let start = std::time::Instant::now();
         let mut bad = 0;
         for seed in from..from + n {
             let f = faults(seed);
-            let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| { run(seed, f); }));
+            let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                run(seed, f);
+            }));
             if let Err(e) = r {
                 bad += 1;
                 let text = e.downcast_ref::<String>().cloned().unwrap_or_default();
-                eprintln!("BAD {name} {seed}: {}", text.replace('\n', " ").chars().take(700).collect::<String>());
+                eprintln!(
+                    "BAD {name} {seed}: {}",
+                    text.replace('\n', " ")
+                        .chars()
+                        .take(700)
+                        .collect::<String>()
+                );
             }
         }
         eprintln!("KIND {name}: {bad} of {n} bad, {:?}", start.elapsed());

@@ -42,7 +42,9 @@ impl World {
                         group.waiting.remove(&attempt) && group.held.insert(attempt),
                         "seed {seed}: {attempt} got a slot of \"{name}\" without asking"
                     );
-                    let fits = group.size.is_some_and(|size| group.held.len() <= size as usize);
+                    let fits = group
+                        .size
+                        .is_some_and(|size| group.held.len() <= size as usize);
                     assert!(
                         forced || fits,
                         "seed {seed}: \"{name}\" gave {} slots of {:?}",

@@ -150,6 +150,7 @@ fn said_by_the_engine(task: &TaskInstance) -> Vec<(&'static str, Command)> {
             "GRANT",
             Command::GrantSlot {
                 attempt,
+                claim: 0,
                 terms: grouped(),
             },
         ),
