@@ -20,7 +20,7 @@ pub struct Order {
     /// The other one.
     pub(super) child: InstanceId,
     /// What it is told; nothing: only to see whether it has ended.
-    pub(super) order: Option<ChildOrder>,
+    pub(super) wanted: Option<ChildOrder>,
 }
 
 impl Core {
@@ -45,7 +45,7 @@ impl Core {
             }
             return;
         }
-        if let Some(wanted) = &order.order {
+        if let Some(wanted) = &order.wanted {
             let command = match wanted {
                 ChildOrder::Stop(reason) => run::Command::Stop {
                     reason: reason.clone(),
@@ -244,7 +244,7 @@ pub(super) fn orders_of(run: &Run, code: domain::TaskCode) -> Vec<Order> {
         .map(|child| Order {
             parent,
             child,
-            order: orders
+            wanted: orders
                 .iter()
                 .find(|(instance, _)| *instance == child)
                 .map(|(_, order)| order.clone()),

@@ -105,7 +105,7 @@ impl Core {
         };
         orders
             .into_iter()
-            .filter(|order| order.order.is_some())
+            .filter(|order| order.wanted.is_some())
             .collect()
     }
 

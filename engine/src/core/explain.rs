@@ -58,7 +58,7 @@ impl Core {
                     .get(&asked.definition.shard(self.settings.shards));
                 let turn = shard
                     .and_then(|shard| shard.queue(asked.definition))
-                    .and_then(|queue| queue.turn());
+                    .and_then(domain::serial_queue::SerialQueue::turn);
                 let reason = turn.map_or_else(
                     || "it waits for its turn among the runs of its workflow".to_owned(),
                     |asker| {
@@ -99,7 +99,7 @@ impl Core {
             task: spec.code,
         };
         Some(match &state.stage {
-            Stage::Absent => return predecessors(run, node),
+            Stage::Absent => predecessors(run, node),
             Stage::Delayed { until, .. } => (
                 "DELAY",
                 format!("its delay has {} to go", until_then(now, *until)),
@@ -233,11 +233,11 @@ fn missing_group(name: &str) -> (&'static str, String) {
 }
 
 /// What keeps a task from being submitted.
-fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
+fn predecessors(run: &Run, node: Node) -> (&'static str, String) {
     let flow = run.definition();
     let spec = &flow.spec().tasks[node as usize];
     if spec.policy.forbidden {
-        return Some(("FORBIDDEN", "it is forbidden: it is not run".to_owned()));
+        return ("FORBIDDEN", "it is forbidden: it is not run".to_owned());
     }
     let mut seen = vec![false; flow.graph().len()];
     let mut open: Vec<Node> = flow.graph().predecessors(node).to_vec();
@@ -253,22 +253,22 @@ fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
         }
         match run.task(earlier.code).map(|task| &task.stage) {
             Some(Stage::Failed { .. } | Stage::Lost { .. }) if !spec.kind.judges() => {
-                return Some((
+                return (
                     "NEVER",
                     format!(
                         "task \"{}\" before it failed: it is never started",
                         earlier.name
                     ),
-                ));
+                );
             }
             Some(Stage::Killed { .. }) => {
-                return Some((
+                return (
                     "NEVER",
                     format!(
                         "task \"{}\" before it was killed: it is never started",
                         earlier.name
                     ),
-                ));
+                );
             }
             Some(Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Lost { .. }) | None => {}
             Some(
@@ -286,15 +286,15 @@ fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
     }
     waits.sort();
     if waits.is_empty() {
-        Some((
+        (
             "NOT_CHOSEN",
             "it takes no part in this run, or lies on a branch that was not chosen".to_owned(),
-        ))
+        )
     } else {
-        Some((
+        (
             "PREDECESSOR",
             format!("it waits for task {}", waits.join(", ")),
-        ))
+        )
     }
 }
 

@@ -616,7 +616,7 @@ pub(super) fn letter_of(run: &run::Run, owed: &run::Obligation) -> Option<Letter
     use domain::task_instance::Obligation as Task;
     use domain::workflow_instance::Obligation as Whole;
     let asked = run.workflow().submission.as_deref()?;
-    let asker = |run_times: &u32| Asker {
+    let this_time = |run_times: &u32| Asker {
         instance: run.id(),
         run_times: *run_times,
     };
@@ -630,12 +630,12 @@ pub(super) fn letter_of(run: &run::Run, owed: &run::Obligation) -> Option<Letter
     match owed {
         run::Obligation::Run(Whole::AskTurn { run_times }) => Some(Letter::AskTurn {
             definition: asked.definition,
-            asker: asker(run_times),
+            asker: this_time(run_times),
             execution: asked.execution,
         }),
         run::Obligation::Run(Whole::ReleaseTurn { run_times }) => Some(Letter::ReleaseTurn {
             definition: asked.definition,
-            asker: asker(run_times),
+            asker: this_time(run_times),
         }),
         run::Obligation::Task(
             code,
