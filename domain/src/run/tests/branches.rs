@@ -337,8 +337,8 @@ fn a_run_is_blocked_when_what_is_running_has_ended_and_goes_on_when_resumed() {
     );
     assert_eq!(world.state(), WorkflowState::ReadyBlock);
     world.succeed("beside");
-    // What it judges failed, and nobody handles that.
-    assert_eq!(world.state(), WorkflowState::Failure);
+    // What it judges failed, and it was there to judge it.
+    assert_eq!(world.state(), WorkflowState::Block);
     let alerts = &world.run.workflow().alerts;
     assert_eq!(
         alerts[&1].text,

@@ -12,6 +12,8 @@ use proto::worker::engine_message::Body;
 use proto::worker::{self as wire, Hello, WorkerMessage, report, worker_message};
 use store::{Append, Log, MemoryLog};
 
+mod across;
+mod asking;
 mod over_time;
 mod ownership;
 
@@ -33,6 +35,8 @@ struct Bench {
     epoch: u64,
     /// The log takes events, but its answers are kept back.
     deaf: bool,
+    /// The next append to this shard is refused.
+    refuse: Option<ShardId>,
     answers: Vec<Input>,
     sent: Vec<(SessionId, Body)>,
     closed: Vec<SessionId>,
@@ -51,7 +55,7 @@ impl Bench {
     fn new(log: &Arc<MemoryLog>, engine: &str) -> Self {
         let settings = Settings {
             engine: engine.to_owned(),
-            shards: 1,
+            shards: log.shards(),
             worker_lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
@@ -62,6 +66,7 @@ impl Bench {
             at: SECOND,
             epoch: 0,
             deaf: false,
+            refuse: None,
             answers: Vec::new(),
             sent: Vec::new(),
             closed: Vec::new(),
@@ -180,7 +185,11 @@ impl Bench {
 
     fn append(&mut self, generation: u64, append: Append) -> Input {
         let (shard, head) = (append.shard, append.after.head + append.events.len() as u64);
-        match now(self.log.append(append)) {
+        let written = match self.refuse.take_if(|refused| *refused == shard) {
+            Some(_) => Err(AppendError::Unavailable("refused".to_owned())),
+            None => now(self.log.append(append)),
+        };
+        match written {
             Ok(()) => Input::Appended {
                 shard,
                 generation,
@@ -196,14 +205,20 @@ impl Bench {
 
     fn lease_until(&mut self, until: i64) {
         let owner = self.core.settings.engine.clone();
-        self.epoch = now(self.log.acquire(&owner, 1, 1)).unwrap()[0].epoch;
-        let (shard, epoch, until) = (SHARD, self.epoch, Timestamp(until));
-        self.handle(Input::Leased {
-            shard,
-            epoch,
-            until,
-            from: String::new(),
-        });
+        let most = usize::from(self.log.shards());
+        let mine: Vec<ShardId> = self.core.ready_shards().collect();
+        for lease in now(self.log.acquire(&owner, most, 1)).unwrap() {
+            if mine.contains(&lease.shard) && most > 1 {
+                continue;
+            }
+            self.epoch = lease.epoch;
+            self.handle(Input::Leased {
+                shard: lease.shard,
+                epoch: lease.epoch,
+                until: Timestamp(until),
+                from: String::new(),
+            });
+        }
     }
 
     fn lease(&mut self) {
