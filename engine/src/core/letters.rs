@@ -524,7 +524,13 @@ impl Core {
                 reason: newer.to_owned(),
             },
         };
-        if let Err(rejection) = self.decide(now, asker.instance, &command, &by) {
+        let shard = self.shards.get(&asker.instance.shard());
+        let run = shard.and_then(|shard| shard.run(asker.instance));
+        // A word that comes late is not for a later one of its runs.
+        let meant = run.is_some_and(|run| run.workflow().run_times == run_times);
+        if (meant || says == TurnSays::Released)
+            && let Err(rejection) = self.decide(now, asker.instance, &command, &by)
+        {
             tracing::debug!(instance = %asker.instance, %rejection, "it need not be told");
         }
         if says == TurnSays::Released {
