@@ -161,7 +161,13 @@ impl Bench {
                 return self.sent.push((session, message.body.unwrap()));
             }
             Output::Close { session } => return self.closed.push(session),
-            Output::SteppedDown { epoch, .. } => return self.stepped_down.push(epoch),
+            Output::SteppedDown { shard, epoch } => {
+                let owner = &self.core.settings.engine;
+                let head = 0;
+                let lease = store::Lease { shard, epoch, head };
+                now(self.log.release(owner, &[lease])).unwrap();
+                return self.stepped_down.push(epoch);
+            }
             Output::Look {
                 task,
                 attempt,
@@ -205,12 +211,8 @@ impl Bench {
 
     fn lease_until(&mut self, until: i64) {
         let owner = self.core.settings.engine.clone();
-        let most = usize::from(self.log.shards());
-        let mine: Vec<ShardId> = self.core.ready_shards().collect();
+        let most = usize::from(self.log.shards()) - self.core.ready_shards().count();
         for lease in now(self.log.acquire(&owner, most, 1)).unwrap() {
-            if mine.contains(&lease.shard) && most > 1 {
-                continue;
-            }
             self.epoch = lease.epoch;
             self.handle(Input::Leased {
                 shard: lease.shard,
@@ -304,8 +306,8 @@ fn attempt(number: u32) -> AttemptId {
     AttemptId { task, number }
 }
 
-fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
-    let spec = WorkflowSpec {
+fn spec_of(retry: RetryPolicy) -> WorkflowSpec {
+    WorkflowSpec {
         name: "w".to_owned(),
         project: "p".to_owned(),
         tasks: vec![TaskSpec {
@@ -322,7 +324,11 @@ fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
             },
         }],
         ..WorkflowSpec::default()
-    };
+    }
+}
+
+fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
+    let spec = spec_of(retry);
     let submission = Submission {
         definition: DefinitionCode::new("p", "w"),
         version: 1,
