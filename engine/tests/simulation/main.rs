@@ -165,7 +165,7 @@ fn everything_at_once() {
     let seeds = std::env::var("SEEDS")
         .ok()
         .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(100);
+        .unwrap_or(300);
     for seed in 0..seeds {
         run(seed, Faults::of(&mut Rng::new(seed)));
     }
