@@ -1,6 +1,7 @@
 //! A run as it was: folded on the fly from its events, as far as the caller wants to see. Also what is
 //! shown while the read tables do not know the run yet.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -117,14 +118,17 @@ pub(crate) struct Names(HashMap<InstanceId, Option<Arc<Workflow>>>);
 impl Names {
     /// The name of a task; its code when the run is not known.
     pub(crate) async fn task(&mut self, api: &Api, id: TaskId) -> Result<String, Problem> {
-        if !self.0.contains_key(&id.instance) {
-            // Also one that was deleted still has a name.
-            let found = beginning(api, id.instance).await?;
-            let workflow = found.map(|(origin, _)| origin.workflow);
-            self.0.insert(id.instance, workflow);
-        }
-        let workflow = self.0.get(&id.instance).and_then(Option::as_deref);
-        let spec = workflow.and_then(|workflow| of_task(workflow, id.task));
+        let workflow = match self.0.entry(id.instance) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                // Also one that was deleted still has a name.
+                let found = beginning(api, id.instance).await?;
+                place.insert(found.map(|(origin, _)| origin.workflow))
+            }
+        };
+        let spec = workflow
+            .as_deref()
+            .and_then(|workflow| of_task(workflow, id.task));
         Ok(spec.map_or_else(|| id.task.to_string(), |spec| spec.name.clone()))
     }
 

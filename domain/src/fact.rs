@@ -78,12 +78,11 @@ impl Fact {
     /// The shard it belongs to, in a log of `shards` shards.
     pub fn shard(&self, shards: u16) -> ShardId {
         match self {
-            Self::Definition(code, _) => code.shard(shards),
+            Self::Definition(code, _) | Self::SerialQueue(code, _) => code.shard(shards),
             Self::Workflow(id, _) => id.shard(),
             Self::Task(id, _) => id.instance.shard(),
             Self::Trigger(_, trigger::Event::Fired { instance }) => instance.shard(),
             Self::TaskGroup(name, _) => ShardId::of_name("task_group", name, shards),
-            Self::SerialQueue(code, _) => code.shard(shards),
             Self::Environment(name, _) => ShardId::of_name("environment", name, shards),
         }
     }

@@ -77,7 +77,9 @@ impl fmt::Display for TaskCode {
 }
 
 /// Names a workflow definition; derived from its project and its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct DefinitionCode(pub u64);
 

@@ -22,6 +22,8 @@ pub struct TaskGroup {
     /// Who waits, the next one first: the larger priority, then who asked first.
     waiting: BTreeMap<(Reverse<i32>, u64), AttemptId>,
     places: BTreeMap<AttemptId, (Reverse<i32>, u64)>,
+    /// Which claim of each of them that is.
+    claims: BTreeMap<AttemptId, u32>,
     /// How many have ever asked.
     asked: u64,
 }
@@ -38,6 +40,8 @@ pub enum Command {
     Ask {
         /// Which.
         attempt: AttemptId,
+        /// For the how-manieth time, from 0: one that was paused and goes on asks again.
+        claim: u32,
         /// Who goes first: the larger number.
         priority: i32,
     },
@@ -45,6 +49,8 @@ pub enum Command {
     Release {
         /// Which.
         attempt: AttemptId,
+        /// Up to which of its claims: a word that comes late must not take a later slot away.
+        claim: u32,
     },
     /// Give the attempt a slot although there is none.
     Force {
@@ -66,6 +72,9 @@ pub enum Event {
     Requested {
         /// Which.
         attempt: AttemptId,
+        /// For the how-manieth time, from 0.
+        #[serde(default, skip_serializing_if = "is_first")]
+        claim: u32,
         /// Who goes first: the larger number.
         priority: i32,
     },
@@ -100,12 +109,27 @@ impl EventType for Event {
 pub struct Obligation {
     /// Who has a slot and may not know it.
     pub granted: AttemptId,
+    /// By which of its claims.
+    pub claim: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+const fn is_first(claim: &u32) -> bool {
+    *claim == 0
 }
 
 impl TaskGroup {
     /// Who waits, the next one first.
     pub fn waiting(&self) -> impl Iterator<Item = AttemptId> {
         self.waiting.values().copied()
+    }
+
+    /// Which claim of an attempt it is that waits or has a slot.
+    pub fn claim(&self, attempt: AttemptId) -> u32 {
+        self.claims.get(&attempt).copied().unwrap_or_default()
     }
 
     /// How many wait before this attempt; none when it does not wait.
@@ -125,6 +149,39 @@ impl TaskGroup {
                 forced: false,
             })
             .collect()
+    }
+
+    fn ask(&self, attempt: AttemptId, claim: u32, priority: i32) -> Vec<Event> {
+        let mut events = vec![Event::Requested {
+            attempt,
+            claim,
+            priority,
+        }];
+        let free = self
+            .size
+            .is_some_and(|size| self.holders.len() < size as usize);
+        if free && self.waiting.is_empty() {
+            events.push(Event::Granted {
+                attempt,
+                forced: false,
+            });
+        }
+        events
+    }
+
+    /// The attempt asks anew: what it had by an earlier claim is over, or it would not ask.
+    fn ask_anew(&self, attempt: AttemptId, claim: u32, priority: i32) -> Vec<Event> {
+        let mut events = self.release(attempt);
+        let mut after = self.clone();
+        for event in &events {
+            // What was just decided fits what it was decided from.
+            after = match after.evolve(event) {
+                Ok(after) => after,
+                Err(corrupt) => unreachable!("decided what cannot be: {corrupt}"),
+            };
+        }
+        events.extend(after.ask(attempt, claim, priority));
+        events
     }
 
     fn release(&self, attempt: AttemptId) -> Vec<Event> {
@@ -156,21 +213,19 @@ impl Aggregate for TaskGroup {
                 events.extend(self.next(used, Some(size), None));
                 Ok(events)
             }
-            Command::Ask { attempt, priority } => {
-                if self.holders.contains(&attempt) || self.places.contains_key(&attempt) {
-                    return Ok(vec![]);
-                }
-                let mut events = vec![Event::Requested { attempt, priority }];
-                let free = self.size.is_some_and(|size| used < size as usize);
-                if free && self.waiting.is_empty() {
-                    events.push(Event::Granted {
-                        attempt,
-                        forced: false,
-                    });
-                }
-                Ok(events)
-            }
-            Command::Release { attempt } => Ok(self.release(attempt)),
+            Command::Ask {
+                attempt,
+                claim,
+                priority,
+            } => Ok(match self.claims.get(&attempt) {
+                Some(known) if *known >= claim => vec![],
+                Some(_) => self.ask_anew(attempt, claim, priority),
+                None => self.ask(attempt, claim, priority),
+            }),
+            Command::Release { attempt, claim } => Ok(match self.claims.get(&attempt) {
+                Some(known) if *known <= claim => self.release(attempt),
+                Some(_) | None => vec![],
+            }),
             Command::Force { attempt } => {
                 if self.holders.contains(&attempt) {
                     Ok(vec![])
@@ -197,7 +252,12 @@ impl Aggregate for TaskGroup {
                 self.size = Some(size);
                 true
             }
-            Event::Requested { attempt, priority } => {
+            Event::Requested {
+                attempt,
+                claim,
+                priority,
+            } => {
+                self.claims.insert(attempt, claim);
                 let place = (Reverse(priority), self.asked);
                 self.asked += 1;
                 let known = self.holders.contains(&attempt) || self.places.contains_key(&attempt);
@@ -213,6 +273,7 @@ impl Aggregate for TaskGroup {
                 None => false,
             },
             Event::Released { attempt } => {
+                self.claims.remove(&attempt);
                 let place = self.places.remove(&attempt);
                 if let Some(place) = place {
                     self.waiting.remove(&place);
@@ -235,6 +296,9 @@ impl Aggregate for TaskGroup {
     }
 
     fn obligations(&self) -> impl Iterator<Item = Obligation> {
-        self.holders.iter().map(|&granted| Obligation { granted })
+        self.holders.iter().map(|&granted| Obligation {
+            granted,
+            claim: self.claim(granted),
+        })
     }
 }

@@ -13,11 +13,11 @@ mod engine;
 mod lease;
 pub mod load;
 mod mail;
-mod session;
 mod outside;
+mod session;
 
 pub use core::Explanation;
 pub use engine::{Changed, Config, Engine, Refused, Started};
 
-pub use session::WorkerSessions;
 pub use outside::{Notice, Outside, Untold};
+pub use session::WorkerSessions;

@@ -155,11 +155,7 @@ pub async fn shard(
 
 /// Drops the run that came to rest, once an event of something else follows: its end may not have been the
 /// last event of the decision, and an alert about it is owed.
-fn drop_resting(
-    image: &mut Image,
-    resting: &mut Option<InstanceId>,
-    touched: Option<InstanceId>,
-) {
+fn drop_resting(image: &mut Image, resting: &mut Option<InstanceId>, touched: Option<InstanceId>) {
     if let Some(before) = resting.take_if(|before| Some(*before) != touched)
         && image.runs.get(&before).is_some_and(Run::is_at_rest)
     {

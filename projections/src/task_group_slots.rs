@@ -58,7 +58,9 @@ fn fold(event: &Event<'_>, patches: &mut Patches) {
         return;
     };
     match fact {
-        task_group::Event::Requested { attempt, priority } => {
+        task_group::Event::Requested {
+            attempt, priority, ..
+        } => {
             patches
                 .create(key(*attempt))
                 .text("task_group", name)

@@ -1,6 +1,8 @@
 //! Every example of the repository, through the real binary: the states, the exit codes, and what the tasks
 //! wrote.
 
+mod types;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -36,13 +36,12 @@ pub(super) async fn set(
     let asked = body.object()?;
     let mut fields = Fields::default();
     fields.keys(&asked, "", Some(&["config"]), &[]);
-    let config = match asked.entry("config") {
-        Some((_, node)) => fields.text(node, "config"),
-        None => {
-            let problem = "is missing; it is a block of shell exports, for example \"export A=b\"";
-            fields.flaw(asked.mark, "config", problem);
-            None
-        }
+    let config = if let Some((_, node)) = asked.entry("config") {
+        fields.text(node, "config")
+    } else {
+        let problem = "is missing; it is a block of shell exports, for example \"export A=b\"";
+        fields.flaw(asked.mark, "config", problem);
+        None
     };
     let config = config.unwrap_or_default();
     if config.len() > LONGEST || config.contains('\0') {

@@ -53,3 +53,10 @@ pub(super) async fn of_tasks(api: &Api, id: InstanceId) -> Vec<(TaskCode, String
         .filter_map(|found| Some((found.task?, found.reason)))
         .collect()
 }
+
+/// What the run as a whole waits for, if it does and somebody can say so.
+pub(super) async fn of_run(api: &Api, id: InstanceId) -> Option<String> {
+    let explained = api.engine.explain(id).await.unwrap_or_default();
+    let whole = explained.into_iter().find(|found| found.task.is_none());
+    whole.map(|found| found.reason)
+}

@@ -11,6 +11,7 @@ use domain::{InstanceId, params};
 use projections::{After, InstanceFilter, InstanceRow};
 use serde::Deserialize;
 
+use super::explain;
 use crate::document::did_you_mean;
 use crate::documents::{InstanceDocument, Page, variables};
 use crate::engine::Position;
@@ -93,7 +94,11 @@ pub(super) async fn show(
         });
     }
     wait(&api, query.min_position).await?;
-    if let Some(row) = api.reader.instance(id).await? {
+    if let Some(mut row) = api.reader.instance(id).await? {
+        // Nothing happens to a run while it waits for its turn; the engine knows for whom it waits.
+        if row.state == WorkflowState::SerialWait && row.reason.is_empty() {
+            row.reason = explain::of_run(&api, id).await.unwrap_or_default();
+        }
         let pool = variables(var_pool(&api, &row).await?);
         let parent = Names::default().parent(&api, &row).await?;
         return Ok(Json(InstanceDocument::new(row, parent, Some(pool))));

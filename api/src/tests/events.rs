@@ -149,6 +149,27 @@ async fn a_follower_of_a_run_sees_everything_once_until_its_end() {
 }
 
 #[tokio::test]
+async fn a_follower_of_a_run_that_goes_on_sees_its_next_end_too() {
+    let (world, id) = finished().await;
+    let path = format!("/api/v1/instances/{id}");
+    let before = world.get(&format!("{path}/events")).await.json;
+    let end = before["items"].as_array().unwrap().last().unwrap()["seq"].clone();
+    let again = world
+        .post(&format!("{path}/commands"), r#"{"command": "RERUN"}"#)
+        .await;
+    assert_eq!(again.status, StatusCode::OK, "{}", again.text);
+    let follow = format!("{path}/events?follow=true&after={end}");
+    let (answer, _) = tokio::join!(world.get(&follow), world.finish(id));
+    let events = sent(&answer);
+    let types: Vec<_> = events
+        .iter()
+        .map(|(_, event)| &event["event_type"])
+        .collect();
+    assert!(types.contains(&&json!("restarted")), "{types:?}");
+    assert_eq!(types.last(), Some(&&json!("finished")), "{types:?}");
+}
+
+#[tokio::test]
 async fn a_follower_of_the_log_goes_on_where_its_last_event_was() {
     let (world, _) = finished().await;
     // Closing: the stream gives what there is and ends.

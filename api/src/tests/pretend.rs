@@ -306,8 +306,8 @@ impl Engine for Pretend {
         let run = &state.runs[&instance];
         let tasks = run.definition().spec().tasks.iter();
         let waits = tasks.filter(|spec| {
-            let stage = run.task(spec.code).map(|task| &task.stage);
-            matches!(stage, Some(Stage::Submitted))
+            let task = run.task(spec.code);
+            task.is_some_and(|task| matches!(task.stage, Stage::Submitted))
         });
         let explained = waits.map(|spec| Explanation {
             task: Some(spec.code),

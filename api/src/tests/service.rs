@@ -90,6 +90,10 @@ async fn counters_count_each_event_once() {
         "ds_task_dispatch_count 2",
         "ds_workflow_instance_count{state=\"submit\"} 1",
         "ds_workflow_instance_count{state=\"finish\"} 0",
+        "ds_workflow_instance_count{state=\"pause\"} 0",
+        "ds_workflow_instance_resubmit 0",
+        "tidemill_alerts_raised_total 0",
+        "ds_alert_send_count{status=\"fail\"} 0",
     ] {
         assert!(
             metrics.lines().any(|found| found == line),

@@ -52,7 +52,11 @@ async fn a_task_group_shows_its_size_who_holds_a_slot_and_who_waits() {
             task: TaskCode::of_name(task),
         };
         let attempt = AttemptId { task, number: 1 };
-        let ask = task_group::Command::Ask { attempt, priority };
+        let ask = task_group::Command::Ask {
+            attempt,
+            claim: 0,
+            priority,
+        };
         world.engine.group("disk", ask).await.unwrap();
     }
     let position = world.put(place, r#"{"size": 1}"#).await.json["position"].clone();

@@ -31,11 +31,11 @@ const ASKER: Asker = Asker {
     run_times: 2,
 };
 
-fn slot() -> Option<TaskGroupRef> {
-    Some(TaskGroupRef {
+fn slot() -> TaskGroupRef {
+    TaskGroupRef {
         name: "gpu".to_owned(),
         priority: 7,
-    })
+    }
 }
 
 fn rows() -> Vec<Output> {
@@ -57,7 +57,7 @@ fn next_task_event(event: Option<&Task>) -> Option<Task> {
             attempt,
             retry_times: 1,
             delay_until: Some(at(8)),
-            task_group: slot(),
+            task_group: Some(slot()),
             dispatch_by,
         },
         Some(Task::Submitted { .. }) => Task::DelayPassed {
@@ -107,7 +107,7 @@ fn next_task_event(event: Option<&Task>) -> Option<Task> {
         Some(Task::KillRequested { .. }) => Task::Paused { attempt, reason },
         Some(Task::Paused { .. }) => Task::Resumed {
             attempt,
-            task_group: slot(),
+            task_group: Some(slot()),
             dispatch_by,
         },
         Some(Task::Resumed { .. }) => Task::Finished {
@@ -234,7 +234,7 @@ fn full_submission() -> Submission {
         dry_run: true,
         priority: Priority::Lowest,
         execution: Execution::SerialPriority,
-        timeout: Some(Duration::from_secs(60)),
+        timeout: Some(Duration::from_mins(1)),
         schedule_time: Some(at(5)),
         time_zone: Some("Europe/Berlin".to_owned()),
         worker_group: Some("gpu".to_owned()),
@@ -335,6 +335,7 @@ fn next_group_event(event: Option<&Group>) -> Option<Group> {
         None => Group::Defined { size: 3 },
         Some(Group::Defined { .. }) => Group::Requested {
             attempt,
+            claim: 1,
             priority: -1,
         },
         Some(Group::Requested { .. }) => Group::Granted {
@@ -471,6 +472,7 @@ fn things_of_one_name_and_different_kinds_need_not_share_a_shard() {
     assert!(shards("task_group").ne(shards("environment")));
 }
 
+/// Of the catalogue of failures: A3-04.
 #[test]
 fn what_cannot_be_read_is_told_with_its_stream_and_never_skipped() {
     let stream = Fact::Task(TASK, Task::Dispatched { attempt: 1 }).stream();

@@ -55,7 +55,9 @@ fn ranked<'a>(
     startup: &'a [Param],
 ) -> BTreeMap<&'a str, Told<'a>> {
     let written = |param: &'a Param| (param.name.as_str(), Told::Written(&param.value));
-    told.extend(global.iter().map(written));
+    // One that only names what a run hands on is no value.
+    let has_value = |param: &&Param| param.direct == Direction::In || !param.value.is_empty();
+    told.extend(global.iter().filter(has_value).map(written));
     told.extend(
         upstream
             .iter()

@@ -11,6 +11,9 @@ use crate::workflow_instance::{
     self, Alert, AlertKind, Event, FailureStrategy, Restart, Scope, Stage,
 };
 
+/// Why tasks are killed that did nothing wrong.
+const FAILED_BESIDE: &str = "another task failed, and the failure strategy is END";
+
 impl Run {
     /// Decides a command to its end and is then in the state that the returned facts say.
     ///
@@ -123,6 +126,18 @@ impl Run {
         now: Timestamp,
         steps: &mut Vec<Step>,
     ) -> Result<(), Rejection> {
+        let by_people = matches!(
+            command,
+            TaskCommand::Kill { .. } | TaskCommand::ForceSuccess { .. }
+        );
+        if by_people && matches!(self.workflow.stage, Stage::Deleted) {
+            return Err(Rejection {
+                subject: format!("workflow instance {}", self.id),
+                state: "deleted".to_owned(),
+                command: command.name(),
+                allowed: &[],
+            });
+        }
         if let Some(asked) = self.task_command(node, command, now) {
             let before = steps.len();
             self.decide_task(node, &asked, steps)?;
@@ -200,6 +215,13 @@ impl Run {
         reason: &str,
         steps: &mut Vec<Step>,
     ) -> Result<(), Rejection> {
+        let recovered = self.to_recover();
+        let scope = match restart {
+            Restart::StartFailureTaskProcess => Some(&recovered),
+            Restart::RepeatRunning | Restart::RecoverSuspendedProcess | Restart::ExecuteTask => {
+                scope
+            }
+        };
         let asked = workflow_instance::Command::Restart {
             restart,
             scope: scope.cloned(),
@@ -238,8 +260,9 @@ impl Run {
             }),
             // What depends on what ran badly was decided on a wrong ground.
             Restart::StartFailureTaskProcess => {
+                let will = Nodes::chosen(graph, &self.to_recover());
                 let bad = self.mark(|run, node| {
-                    run.nodes.takes_part(node)
+                    will[node as usize]
                         && (run.nodes.failed_for_good(node)
                             || matches!(run.nodes.task(node).stage, TaskStage::Killed { .. }))
                 });
@@ -249,19 +272,29 @@ impl Run {
                 graph.reach(&from, crate::workflow_definition::Graph::successors)
             }
         };
-        let chooses = match restart {
-            Restart::RepeatRunning | Restart::ExecuteTask => true,
-            Restart::RecoverSuspendedProcess | Restart::StartFailureTaskProcess => false,
+        let will_take_part = match restart {
+            Restart::RepeatRunning | Restart::ExecuteTask => vec![true; graph.len()],
+            Restart::StartFailureTaskProcess => Nodes::chosen(graph, &self.to_recover()),
+            Restart::RecoverSuspendedProcess => self.mark(|run, node| run.nodes.takes_part(node)),
         };
         (0..graph.len() as Node)
             .filter(|&node| {
                 // A task that takes no part and is not made to keeps what it brought.
-                let concerned = chooses || self.nodes.takes_part(node);
                 marked[node as usize]
-                    && concerned
+                    && will_take_part[node as usize]
                     && !matches!(self.nodes.task(node).stage, TaskStage::Absent)
             })
             .collect()
+    }
+
+    /// What is recovered: what ran last, or, when chosen tasks ran last and others had failed before,
+    /// everything that somebody asked for.
+    fn to_recover(&self) -> Scope {
+        let asked = self.workflow.submission.as_deref();
+        match asked {
+            Some(asked) if self.nodes.left_bad() != (0, 0) => asked.scope.clone(),
+            Some(_) | None => self.workflow.scope.clone(),
+        }
     }
 
     fn mark(&self, wanted: impl Fn(&Self, Node) -> bool) -> Vec<bool> {
@@ -299,8 +332,7 @@ impl Run {
         }
         // Pausing gives retries up, so that may have failed it too.
         if self.must_fail() {
-            let reason = "another task failed, and the failure strategy is END";
-            self.kill_all(reason, now, steps)?;
+            self.kill_all(FAILED_BESIDE, now, steps)?;
         }
         if self.nodes.is_still() {
             let tally = self.nodes.tally(&self.definition);

@@ -112,11 +112,15 @@ pub enum TaskCommand {
     GrantSlot {
         /// Which attempt.
         attempt: u32,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// Its task group knows that this attempt needs no slot.
     ReleaseSlot {
         /// Which attempt.
         attempt: u32,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// A workflow instance runs on its behalf.
     StartChild {

@@ -116,20 +116,19 @@ impl Run {
                 parallelism,
                 most,
                 ..
-            } => match params::combinations(&self.lists(node, values), *most as usize) {
-                Some(planned) => {
-                    let work = Work::Children {
-                        planned: planned as u32,
-                        parallelism: *parallelism,
-                    };
-                    self.take_up(node, work, now, steps)
-                }
-                None => {
+            } => {
+                let lists = self.lists(node, values);
+                let Some(planned) = params::combinations(&lists, *most as usize) else {
                     let reason = format!("there are more than {most} combinations of its values");
                     let end = failing(now, reason);
-                    self.decide_task(node, &Task::Conclude(end), steps)
-                }
-            },
+                    return self.decide_task(node, &Task::Conclude(end), steps);
+                };
+                let work = Work::Children {
+                    planned: planned as u32,
+                    parallelism: *parallelism,
+                };
+                self.take_up(node, work, now, steps)
+            }
             TaskKind::Dependent { .. } if !dry_run => self.take_up(node, Work::Check, now, steps),
             TaskKind::Dependent { .. }
             | TaskKind::Shell { .. }

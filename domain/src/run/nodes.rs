@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::aggregate::{Aggregate, Corrupt};
 use crate::params;
 use crate::task_instance::{self, Output, Stage, TaskInstance, Work};
-use crate::workflow_definition::{Graph, Node, TaskKind, TaskSpec, Workflow};
+use crate::workflow_definition::{Graph, Node, TaskSpec, Workflow};
 use crate::workflow_instance::{Depend, Scope, Tally};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,12 +311,13 @@ impl Nodes {
             .collect();
         while let Some(node) = open.pop() {
             let spec = &flow.spec().tasks[node as usize];
-            let seen = if !self.states[node as usize].selected {
+            let state = &self.states[node as usize];
+            let seen = if !state.selected && matches!(state.task.stage, Stage::Absent) {
                 Successors::default()
             } else if spec.policy.forbidden {
                 after[node as usize]
             } else {
-                let judge = matches!(spec.kind, TaskKind::Conditions { .. });
+                let judge = spec.kind.judges();
                 Successors {
                     judge,
                     other: !judge,
@@ -550,26 +551,45 @@ impl Nodes {
         self.counts.failed > 0
     }
 
+    /// Nodes that take no part this time and ended badly before: their attempts still count.
+    pub(super) fn left_bad(&self) -> (u32, u32) {
+        if self.counts.selected as usize == self.states.len() {
+            return (0, 0);
+        }
+        let mut bad = (0, 0);
+        for state in self.states.iter().filter(|state| !state.selected) {
+            let class = Class::of(&state.task);
+            if class == Class::Failed && !state.handled {
+                bad.0 += 1;
+            } else if class == Class::Killed {
+                bad.1 += 1;
+            }
+        }
+        bad
+    }
+
     pub(super) fn tally(&self, flow: &Workflow) -> Tally {
         let counts = &self.counts;
+        let (failed, killed) = self.left_bad();
         let begun = counts.succeeded + counts.failed + counts.handled + counts.killed;
         Tally {
             succeeded: counts.succeeded + counts.handled + counts.aside,
-            failed: counts.failed,
-            killed: counts.killed,
+            failed: counts.failed + failed,
+            killed: counts.killed + killed,
             paused: counts.paused,
             unstarted: counts
                 .selected
                 .saturating_sub(begun + counts.paused + counts.aside),
-            first_problem: self.first_problem(flow),
+            first_problem: if counts.failed + counts.killed + failed + killed > 0 {
+                self.first_problem(flow)
+            } else {
+                String::new()
+            },
             var_pool: self.handed_out(flow),
         }
     }
 
     fn first_problem(&self, flow: &Workflow) -> String {
-        if self.counts.failed + self.counts.killed == 0 {
-            return String::new();
-        }
         let problems = self.states.iter().enumerate().filter_map(|(node, state)| {
             let what = match &state.task.stage {
                 Stage::Failed { reason } if !state.handled => format!("failed: {reason}"),
@@ -588,7 +608,7 @@ impl Nodes {
                 | Stage::Succeeded { .. }
                 | Stage::Replacing => return None,
             };
-            state.selected.then_some((state.order, node, what))
+            Some((state.order, node, what))
         });
         let first = problems.min_by_key(|(order, ..)| *order);
         first.map_or_else(String::new, |(_, node, what)| {

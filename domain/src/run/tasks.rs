@@ -72,11 +72,15 @@ impl Run {
                 terms: self.terms(node, now),
             },
             TaskCommand::Wake => Task::Wake(self.terms(node, now)),
-            TaskCommand::GrantSlot { attempt } => Task::GrantSlot {
+            TaskCommand::GrantSlot { attempt, claim } => Task::GrantSlot {
                 attempt: *attempt,
+                claim: *claim,
                 terms: self.terms(node, now),
             },
-            TaskCommand::ReleaseSlot { attempt } => Task::ReleaseSlot { attempt: *attempt },
+            TaskCommand::ReleaseSlot { attempt, claim } => Task::ReleaseSlot {
+                attempt: *attempt,
+                claim: *claim,
+            },
             TaskCommand::StartChild {
                 attempt,
                 index,

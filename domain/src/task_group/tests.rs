@@ -27,6 +27,7 @@ fn attempt(task: u64, number: u32) -> AttemptId {
 fn ask(task: u64, priority: i32) -> Command {
     Command::Ask {
         attempt: attempt(task, 1),
+        claim: 0,
         priority,
     }
 }
@@ -34,6 +35,7 @@ fn ask(task: u64, priority: i32) -> Command {
 fn release(task: u64) -> Command {
     Command::Release {
         attempt: attempt(task, 1),
+        claim: 0,
     }
 }
 
@@ -50,6 +52,7 @@ fn defined(size: u32) -> Event {
 fn requested(task: u64, priority: i32) -> Event {
     Event::Requested {
         attempt: attempt(task, 1),
+        claim: 0,
         priority,
     }
 }
@@ -77,6 +80,7 @@ fn released(task: u64) -> Event {
 fn owed(task: u64) -> Obligation {
     Obligation {
         granted: attempt(task, 1),
+        claim: 0,
     }
 }
 
@@ -225,8 +229,10 @@ fn rows() -> Vec<TaskGroup> {
 fn heading(command: &Command) -> String {
     match command {
         Command::Define { size } => format!("DEFINE {size}"),
-        Command::Ask { attempt, priority } => format!("{} ASKS ({priority})", attempt.task.task),
-        Command::Release { attempt } => format!("{} RELEASES", attempt.task.task),
+        Command::Ask {
+            attempt, priority, ..
+        } => format!("{} ASKS ({priority})", attempt.task.task),
+        Command::Release { attempt, .. } => format!("{} RELEASES", attempt.task.task),
         Command::Force { attempt } => format!("FORCE {}", attempt.task.task),
     }
 }
@@ -304,4 +310,39 @@ proptest! {
             .collect();
         prop_assert_eq!(fold(TaskGroup::default(), &read), group);
     }
+}
+
+#[test]
+fn a_word_about_an_earlier_claim_neither_takes_a_later_slot_away_nor_asks_for_another() {
+    let second = |priority| Event::Requested {
+        attempt: attempt(1, 1),
+        claim: 1,
+        priority,
+    };
+    let again = [defined(1), second(0), granted(1)];
+    given(&again).when(&release(1)).then_nothing();
+    given(&again).when(&ask(1, 0)).then_nothing();
+    let over = Command::Release {
+        attempt: attempt(1, 1),
+        claim: 1,
+    };
+    given(&again).when(&over).then(&[released(1)]);
+}
+
+#[test]
+fn who_asks_anew_has_no_use_for_what_it_had_before() {
+    let anew = Command::Ask {
+        attempt: attempt(1, 1),
+        claim: 1,
+        priority: 0,
+    };
+    let second = Event::Requested {
+        attempt: attempt(1, 1),
+        claim: 1,
+        priority: 0,
+    };
+    let past = [defined(1), requested(1, 0), granted(1), requested(2, 0)];
+    given(&past)
+        .when(&anew)
+        .then(&[released(1), granted(2), second]);
 }

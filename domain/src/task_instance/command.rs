@@ -18,6 +18,8 @@ pub enum Command {
     GrantSlot {
         /// Which attempt.
         attempt: u32,
+        /// Which of its claims, from 0.
+        claim: u32,
         /// Its policies.
         terms: Terms,
     },
@@ -25,6 +27,8 @@ pub enum Command {
     ReleaseSlot {
         /// Which attempt.
         attempt: u32,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// This worker has a free slot: record that it will be asked.
     RequestDispatch {

@@ -12,8 +12,12 @@ use crate::workflow_instance::WorkflowState;
 pub(super) fn decide(task: &TaskInstance, command: &Command) -> Result<Vec<Event>, Rejection> {
     match command {
         Command::Submit(terms) => Ok(submit(task, terms)),
-        Command::GrantSlot { attempt, terms } => Ok(grant_slot(task, *attempt, terms)),
-        Command::ReleaseSlot { attempt } => Ok(release_slot(task, *attempt)),
+        Command::GrantSlot {
+            attempt,
+            claim,
+            terms,
+        } => Ok(grant_slot(task, *attempt, *claim, terms)),
+        Command::ReleaseSlot { attempt, claim } => Ok(release_slot(task, *attempt, *claim)),
         Command::RequestDispatch { worker } => request_dispatch(task, command, worker),
         Command::Accept { attempt, worker } => Ok(accept(task, *attempt, worker)),
         Command::Refuse {
@@ -119,11 +123,13 @@ impl Terms {
     }
 }
 
-fn grant_slot(task: &TaskInstance, attempt: u32, terms: &Terms) -> Vec<Event> {
+fn grant_slot(task: &TaskInstance, attempt: u32, claim: u32, terms: &Terms) -> Vec<Event> {
     match task.stage {
         // As long as the group has not taken back the attempt's earlier slot, it speaks of that one.
         Stage::WaitingSlot { .. }
-            if task.attempt == attempt && !task.releasing.contains_key(&attempt) =>
+            if task.attempt == attempt
+                && task.resumed == claim
+                && !task.releasing.contains_key(&attempt) =>
         {
             vec![Event::SlotGranted {
                 attempt,
@@ -147,11 +153,11 @@ fn grant_slot(task: &TaskInstance, attempt: u32, terms: &Terms) -> Vec<Event> {
     }
 }
 
-fn release_slot(task: &TaskInstance, attempt: u32) -> Vec<Event> {
-    if task.releasing.contains_key(&attempt) {
-        vec![Event::SlotReleased { attempt }]
-    } else {
-        vec![]
+/// What the group says of an earlier claim does not answer for a later one.
+fn release_slot(task: &TaskInstance, attempt: u32, claim: u32) -> Vec<Event> {
+    match task.releasing.get(&attempt) {
+        Some(over) if over.claim <= claim => vec![Event::SlotReleased { attempt }],
+        Some(_) | None => vec![],
     }
 }
 

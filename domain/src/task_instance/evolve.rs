@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::{Event, Outcome, Output};
-use super::state::{Child, Phase, Stage, TaskInstance};
+use super::state::{Child, Phase, Releasing, Stage, TaskInstance};
 use crate::aggregate::{Corrupt, EventType};
 use crate::workflow_definition::TimeoutStrategy;
 
@@ -35,6 +35,9 @@ pub(super) fn evolve(mut task: TaskInstance, event: &Event) -> Result<TaskInstan
     }
     if let Event::Invalidated { .. } = event {
         task.retry_times = 0;
+    }
+    if let Event::Resumed { .. } = event {
+        task.resumed += 1;
     }
     if let Event::DelayPassed { dispatch_by, .. }
     | Event::SlotGranted { dispatch_by, .. }
@@ -85,6 +88,7 @@ fn submitted(mut task: TaskInstance, event: &Event) -> Result<TaskInstance, Corr
     task.attempt = *attempt;
     task.retry_times = *retry_times;
     task.refusals = 0;
+    task.resumed = 0;
     task.dispatch_by = *dispatch_by;
     let stage = match (delay_until, task_group) {
         (Some(until), task_group) => Stage::Delayed {
@@ -109,7 +113,9 @@ fn enter(task: &mut TaskInstance, stage: Stage) {
     if !stage.claims_slot()
         && let Some(group) = task.claim.take()
     {
-        task.releasing.insert(task.attempt, group);
+        let claim = task.resumed;
+        task.releasing
+            .insert(task.attempt, Releasing { group, claim });
     }
     task.stage = stage;
 }
@@ -165,6 +171,20 @@ fn next(stage: &Stage, event: &Event) -> Option<Stage> {
                 task_group: None, ..
             },
             Event::DelayPassed { .. },
+        )
+        | (Stage::WaitingSlot { .. }, Event::SlotGranted { .. })
+        | (
+            Stage::OnWorker {
+                phase: Phase::Requested,
+                ..
+            },
+            Event::DispatchFailed { .. },
+        )
+        | (
+            Stage::Paused,
+            Event::Resumed {
+                task_group: None, ..
+            },
         ) => Stage::Submitted,
         (
             Stage::Delayed {
@@ -174,10 +194,17 @@ fn next(stage: &Stage, event: &Event) -> Option<Stage> {
             Event::DelayPassed {
                 dispatch_by: None, ..
             },
+        )
+        | (
+            Stage::Paused,
+            Event::Resumed {
+                task_group: Some(task_group),
+                dispatch_by: None,
+                ..
+            },
         ) => Stage::WaitingSlot {
             task_group: task_group.clone(),
         },
-        (Stage::WaitingSlot { .. }, Event::SlotGranted { .. }) => Stage::Submitted,
         (Stage::Submitted, Event::DispatchRequested { worker, .. }) => Stage::OnWorker {
             worker: worker.clone(),
             phase: Phase::Requested,
@@ -190,13 +217,6 @@ fn next(stage: &Stage, event: &Event) -> Option<Stage> {
             kill: None,
             timeout_at: None,
         },
-        (
-            Stage::OnWorker {
-                phase: Phase::Requested,
-                ..
-            },
-            Event::DispatchFailed { .. },
-        ) => Stage::Submitted,
         (
             Stage::OnWorker {
                 worker,
@@ -288,22 +308,6 @@ fn next(stage: &Stage, event: &Event) -> Option<Stage> {
             | Stage::OnEngine { .. },
             Event::Paused { .. },
         ) => Stage::Paused,
-        (
-            Stage::Paused,
-            Event::Resumed {
-                task_group: Some(task_group),
-                dispatch_by: None,
-                ..
-            },
-        ) => Stage::WaitingSlot {
-            task_group: task_group.clone(),
-        },
-        (
-            Stage::Paused,
-            Event::Resumed {
-                task_group: None, ..
-            },
-        ) => Stage::Submitted,
         (
             Stage::Delayed { .. }
             | Stage::WaitingSlot { .. }

@@ -50,6 +50,8 @@ pub enum Obligation {
     AskSlot {
         /// Which attempt.
         attempt: u32,
+        /// Which of its claims, from 0.
+        claim: u32,
         /// Of which group, and how urgently.
         task_group: TaskGroupRef,
     },
@@ -57,6 +59,8 @@ pub enum Obligation {
     ReleaseSlot {
         /// Which attempt.
         attempt: u32,
+        /// Which of its claims, from 0.
+        claim: u32,
         /// Which group.
         task_group: Arc<str>,
     },
@@ -84,6 +88,7 @@ impl TaskInstance {
             Stage::WaitingSlot { task_group } if !self.releasing.contains_key(&attempt) => {
                 owed.push(Obligation::AskSlot {
                     attempt,
+                    claim: self.resumed,
                     task_group: task_group.clone(),
                 });
             }
@@ -149,9 +154,10 @@ impl TaskInstance {
         owed.extend(
             self.releasing
                 .iter()
-                .map(|(&attempt, task_group)| Obligation::ReleaseSlot {
+                .map(|(&attempt, over)| Obligation::ReleaseSlot {
                     attempt,
-                    task_group: task_group.clone(),
+                    claim: over.claim,
+                    task_group: over.group.clone(),
                 }),
         );
         owed

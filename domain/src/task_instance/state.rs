@@ -30,10 +30,22 @@ pub struct TaskInstance {
     pub unreported: BTreeSet<u32>,
     /// The task group in which the newest attempt waits for a slot or has one.
     pub claim: Option<Arc<str>>,
-    /// Attempts that need no slot any more, and the group that does not know it yet.
-    pub releasing: BTreeMap<u32, Arc<str>>,
+    /// Attempts that need no slot any more, and what the group does not know yet.
+    pub releasing: BTreeMap<u32, Releasing>,
+    /// How often the newest attempt was paused and went on. Its claims for a slot are told apart by it: what
+    /// the group is told of one of them, and tells, may come late.
+    pub resumed: u32,
     /// The workflow instances that run, or ran, on its behalf.
     pub children: BTreeMap<u32, Child>,
+}
+
+/// A claim for a slot that is over, and its group may not know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Releasing {
+    /// The task group.
+    pub group: Arc<str>,
+    /// Which of the attempt's claims, from 0.
+    pub claim: u32,
 }
 
 /// A workflow instance that runs on behalf of a task.

@@ -278,13 +278,12 @@ fn with_alert(run: &WorkflowInstance, finished: Event) -> Vec<Event> {
         .map(|asked| asked.warning)
         .unwrap_or_default();
     let kind = match (state, warning) {
-        (_, Warning::None)
-        | (WorkflowState::Success, Warning::Failure)
-        | (WorkflowState::Pause, _) => None,
         (WorkflowState::Success, Warning::Success | Warning::All) => {
             Some(AlertKind::WorkflowSuccess)
         }
-        (_, Warning::Success) => None,
+        (_, Warning::None | Warning::Success)
+        | (WorkflowState::Success, Warning::Failure)
+        | (WorkflowState::Pause, _) => None,
         (WorkflowState::Block, Warning::Failure | Warning::All) => Some(AlertKind::WorkflowBlocked),
         (_, Warning::Failure | Warning::All) => Some(AlertKind::WorkflowFailure),
     };
@@ -319,11 +318,10 @@ fn named(run: &WorkflowInstance) -> String {
 fn refusal(run: &WorkflowInstance, command: &Command) -> Rejection {
     Rejection {
         subject: "the workflow instance".to_owned(),
-        state: match run.stage {
-            Stage::Deleted => "deleted".to_owned(),
-            _ => run
-                .state()
-                .map_or_else(|| "not submitted".to_owned(), |state| state.to_string()),
+        state: match (run.state(), &run.stage) {
+            (Some(state), _) => state.to_string(),
+            (None, Stage::Deleted) => "deleted".to_owned(),
+            (None, _) => "not submitted".to_owned(),
         },
         command: command.name(),
         allowed: run.stage.allows(),

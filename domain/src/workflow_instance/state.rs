@@ -92,8 +92,7 @@ impl Stage {
         match self {
             Self::Absent => &["SUBMIT"],
             Self::Submitted | Self::Queued | Self::Stopping { .. } => &["STOP"],
-            Self::Running => &["PAUSE", "STOP"],
-            Self::Pausing { .. } | Self::Blocking { .. } => &["PAUSE", "STOP"],
+            Self::Running | Self::Pausing { .. } | Self::Blocking { .. } => &["PAUSE", "STOP"],
             Self::Ended { state } => match state {
                 WorkflowState::Pause | WorkflowState::Stop | WorkflowState::Block => {
                     &["RESUME", "RERUN", "EXECUTE_TASK", "DELETE"]
@@ -304,23 +303,27 @@ impl Tally {
     /// How the run ends. A failure outweighs a kill, and that a pause; but whoever asked for a stop gets
     /// one, unless there was nothing left to stop.
     pub(super) fn verdict(&self, stage: &Stage) -> Event {
-        let (state, reason) = match stage {
-            _ if self.all_well() && !matches!(stage, Stage::Blocking { .. }) => {
-                (WorkflowState::Success, "")
-            }
-            Stage::Stopping { reason } => (WorkflowState::Stop, reason.as_str()),
-            _ if self.failed > 0 => (WorkflowState::Failure, self.first_problem.as_str()),
-            _ if self.killed > 0 => (WorkflowState::Stop, self.first_problem.as_str()),
-            Stage::Blocking { reason } => (WorkflowState::Block, reason.as_str()),
-            Stage::Pausing { reason } => (WorkflowState::Pause, reason.as_str()),
-            _ if self.paused > 0 => (WorkflowState::Pause, "a task of it is paused"),
-            _ => (
-                WorkflowState::Failure,
-                "some of its tasks can never be started",
-            ),
+        let blocks = matches!(stage, Stage::Blocking { .. });
+        let (how, reason) = if self.all_well() && !blocks {
+            (WorkflowState::Success, "")
+        } else if let Stage::Stopping { reason } = stage {
+            (WorkflowState::Stop, reason.as_str())
+        } else if self.failed > 0 {
+            (WorkflowState::Failure, self.first_problem.as_str())
+        } else if self.killed > 0 {
+            (WorkflowState::Stop, self.first_problem.as_str())
+        } else if let Stage::Blocking { reason } = stage {
+            (WorkflowState::Block, reason.as_str())
+        } else if let Stage::Pausing { reason } = stage {
+            (WorkflowState::Pause, reason.as_str())
+        } else if self.paused > 0 {
+            (WorkflowState::Pause, "a task of it is paused")
+        } else {
+            let reason = "some of its tasks can never be started";
+            (WorkflowState::Failure, reason)
         };
         Event::Finished {
-            state,
+            state: how,
             reason: reason.to_owned(),
             var_pool: self.var_pool.clone(),
         }

@@ -188,6 +188,7 @@ fn one_paused() -> Tally {
     }
 }
 
+/// Of the catalogue of failures: B45.
 #[test]
 fn a_run_is_asked_for_once() {
     given(&[]).when(&submit()).then(&[submitted()]);
@@ -202,6 +203,7 @@ fn a_run_is_asked_for_once() {
     }
 }
 
+/// Of the catalogue of failures: B45.
 #[test]
 fn a_run_cannot_become_another_run() {
     let other = Arc::new(Submission {
@@ -226,6 +228,7 @@ fn a_run_begins_once() {
     );
 }
 
+/// Of the catalogue of failures: B40, A0-46.
 #[test]
 fn a_run_that_takes_turns_waits_for_its_own_and_gives_it_back() {
     given(&[asked_as(waiting_its_turn())])
@@ -309,6 +312,7 @@ fn a_run_is_paused_once_and_only_while_it_runs() {
     );
 }
 
+/// Of the catalogue of failures: A3-02, A3-59.
 #[test]
 fn a_run_is_stopped_once_and_not_after_its_end() {
     for past in [vec![submitted()], running(), pausing(), blocking()] {

@@ -20,7 +20,7 @@ pub struct Order {
     /// The other one.
     pub(super) child: InstanceId,
     /// What it is told; nothing: only to see whether it has ended.
-    pub(super) order: Option<ChildOrder>,
+    pub(super) wanted: Option<ChildOrder>,
 }
 
 impl Core {
@@ -45,7 +45,7 @@ impl Core {
             }
             return;
         }
-        if let Some(wanted) = &order.order {
+        if let Some(wanted) = &order.wanted {
             let command = match wanted {
                 ChildOrder::Stop(reason) => run::Command::Stop {
                     reason: reason.clone(),
@@ -68,12 +68,15 @@ impl Core {
             }
         }
         let shard = self.shards.get_mut(&child.shard());
-        let ended = shard
-            .as_ref()
-            .and_then(|shard| shard.run(child))
-            .and_then(Run::end_for_parent);
+        let run = shard.as_ref().and_then(|shard| shard.run(child));
+        let ended = run.and_then(Run::end_for_parent);
+        // Somebody deleted it: it will never go on.
+        let gone = run.is_some_and(|run| run.has_ended() && run.workflow().state().is_none());
         if let Some(shard) = shard {
             shard.may_leave(child);
+        }
+        if gone {
+            self.child_is_gone(now, parent, child);
         }
         if let Some((above, end)) = ended
             && above.instance == parent.instance
@@ -241,7 +244,7 @@ pub(super) fn orders_of(run: &Run, code: domain::TaskCode) -> Vec<Order> {
         .map(|child| Order {
             parent,
             child,
-            order: orders
+            wanted: orders
                 .iter()
                 .find(|(instance, _)| *instance == child)
                 .map(|(_, order)| order.clone()),

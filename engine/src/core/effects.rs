@@ -105,7 +105,7 @@ impl Core {
         };
         orders
             .into_iter()
-            .filter(|order| order.order.is_some())
+            .filter(|order| order.wanted.is_some())
             .collect()
     }
 
@@ -523,7 +523,6 @@ impl Core {
                 .into_iter()
                 .map(|(name, value)| proto::worker::Output { name, value })
                 .collect(),
-            ..Dispatch::default()
         };
         self.tell(session, engine_message::Body::Dispatch(dispatch));
     }

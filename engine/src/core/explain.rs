@@ -58,10 +58,15 @@ impl Core {
                     .get(&asked.definition.shard(self.settings.shards));
                 let turn = shard
                     .and_then(|shard| shard.queue(asked.definition))
-                    .and_then(|queue| queue.turn());
+                    .and_then(domain::serial_queue::SerialQueue::turn);
                 let reason = turn.map_or_else(
                     || "it waits for its turn among the runs of its workflow".to_owned(),
-                    |asker| format!("it waits until workflow instance {} has ended", asker.instance),
+                    |asker| {
+                        format!(
+                            "it waits until workflow instance {} has ended",
+                            asker.instance
+                        )
+                    },
                 );
                 Some(("TURN", reason))
             }
@@ -94,7 +99,7 @@ impl Core {
             task: spec.code,
         };
         Some(match &state.stage {
-            Stage::Absent => return predecessors(run, node),
+            Stage::Absent => predecessors(run, node),
             Stage::Delayed { until, .. } => (
                 "DELAY",
                 format!("its delay has {} to go", until_then(now, *until)),
@@ -149,7 +154,10 @@ impl Core {
         let Some(group) = shard.and_then(|shard| shard.group(name)) else {
             return match shard {
                 Some(_) => missing_group(name),
-                None => ("SLOT", format!("it waits for a slot of task group \"{name}\"")),
+                None => (
+                    "SLOT",
+                    format!("it waits for a slot of task group \"{name}\""),
+                ),
             };
         };
         let Some(size) = group.size else {
@@ -181,14 +189,18 @@ impl Core {
             .collect();
         let slots: u32 = serving.iter().map(|info| info.slots).sum();
         let busy: u32 = serving.iter().map(|info| info.busy).sum();
-        let unprepared = run.environment(task.task).is_some() && !self.preparations.contains_key(&task);
+        let unprepared =
+            run.environment(task.task).is_some() && !self.preparations.contains_key(&task);
         let (cause, mut reason) = if serving.is_empty() {
             (
                 "WORKER_GROUP",
                 format!("no connected worker serves worker group \"{group}\""),
             )
         } else if unprepared {
-            ("ENVIRONMENT", "its environment is being looked up".to_owned())
+            (
+                "ENVIRONMENT",
+                "its environment is being looked up".to_owned(),
+            )
         } else if state.refusals > 0 {
             (
                 "REFUSED",
@@ -221,11 +233,11 @@ fn missing_group(name: &str) -> (&'static str, String) {
 }
 
 /// What keeps a task from being submitted.
-fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
+fn predecessors(run: &Run, node: Node) -> (&'static str, String) {
     let flow = run.definition();
     let spec = &flow.spec().tasks[node as usize];
     if spec.policy.forbidden {
-        return Some(("FORBIDDEN", "it is forbidden: it is not run".to_owned()));
+        return ("FORBIDDEN", "it is forbidden: it is not run".to_owned());
     }
     let mut seen = vec![false; flow.graph().len()];
     let mut open: Vec<Node> = flow.graph().predecessors(node).to_vec();
@@ -241,21 +253,24 @@ fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
         }
         match run.task(earlier.code).map(|task| &task.stage) {
             Some(Stage::Failed { .. } | Stage::Lost { .. }) if !spec.kind.judges() => {
-                return Some((
+                return (
                     "NEVER",
-                    format!("task \"{}\" before it failed: it is never started", earlier.name),
-                ));
+                    format!(
+                        "task \"{}\" before it failed: it is never started",
+                        earlier.name
+                    ),
+                );
             }
             Some(Stage::Killed { .. }) => {
-                return Some((
+                return (
                     "NEVER",
-                    format!("task \"{}\" before it was killed: it is never started", earlier.name),
-                ));
+                    format!(
+                        "task \"{}\" before it was killed: it is never started",
+                        earlier.name
+                    ),
+                );
             }
-            Some(
-                Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Lost { .. },
-            )
-            | None => {}
+            Some(Stage::Succeeded { .. } | Stage::Failed { .. } | Stage::Lost { .. }) | None => {}
             Some(
                 Stage::Absent
                 | Stage::Delayed { .. }
@@ -271,12 +286,15 @@ fn predecessors(run: &Run, node: Node) -> Option<(&'static str, String)> {
     }
     waits.sort();
     if waits.is_empty() {
-        Some((
+        (
             "NOT_CHOSEN",
             "it takes no part in this run, or lies on a branch that was not chosen".to_owned(),
-        ))
+        )
     } else {
-        Some(("PREDECESSOR", format!("it waits for task {}", waits.join(", "))))
+        (
+            "PREDECESSOR",
+            format!("it waits for task {}", waits.join(", ")),
+        )
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::run::{self, Run};
-use domain::workflow_definition::{Workflow, WorkflowDefinition};
 use domain::environment::Environment;
+use domain::run::{self, Run};
 use domain::serial_queue::SerialQueue;
 use domain::task_group::TaskGroup;
+use domain::workflow_definition::{Workflow, WorkflowDefinition};
 use domain::workflow_instance::{Alert, Submission};
 use domain::{
     Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp,

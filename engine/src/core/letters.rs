@@ -24,6 +24,10 @@ use super::{Core, Output, Timer};
 /// How soon a letter to another process is sent again.
 const REMIND: Duration = Duration::from_secs(1);
 
+/// How soon those who have a slot or a turn are told again: one that asked twice may have a second one and
+/// not know it.
+const TELL: Duration = Duration::from_secs(5);
+
 /// A letter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -34,6 +38,8 @@ pub enum Letter {
         group: Arc<str>,
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
         /// Who goes first: the larger number.
         priority: i32,
     },
@@ -43,6 +49,8 @@ pub enum Letter {
         group: Arc<str>,
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// To a run: its attempt has a slot.
     SlotGranted {
@@ -50,11 +58,15 @@ pub enum Letter {
         group: Arc<str>,
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// To a run: the group knows that its attempt needs no slot.
     SlotReleased {
         /// The attempt.
         attempt: AttemptId,
+        /// Which of its claims, from 0.
+        claim: u32,
     },
     /// To the runs of a workflow: this one wants its turn.
     AskTurn {
@@ -104,7 +116,7 @@ impl Letter {
             Self::AskSlot { group, .. } | Self::ReleaseSlot { group, .. } => {
                 group_shard(group, shards)
             }
-            Self::SlotGranted { attempt, .. } | Self::SlotReleased { attempt } => {
+            Self::SlotGranted { attempt, .. } | Self::SlotReleased { attempt, .. } => {
                 attempt.task.instance.shard()
             }
             Self::AskTurn { definition, .. } | Self::ReleaseTurn { definition, .. } => {
@@ -142,7 +154,10 @@ pub struct Kept<A> {
 
 impl<A: Aggregate + Default> Kept<A> {
     /// Decides a command and is then in the state that the events say. Answers them with their places.
-    pub(super) fn handle(&mut self, command: &A::Command) -> Result<Vec<(A::Event, u64)>, Rejection> {
+    pub(super) fn handle(
+        &mut self,
+        command: &A::Command,
+    ) -> Result<Vec<(A::Event, u64)>, Rejection> {
         let events = self.state.decide(command)?;
         let mut placed = Vec::with_capacity(events.len());
         for event in events {
@@ -242,26 +257,42 @@ impl Core {
             Letter::AskSlot {
                 group,
                 attempt,
+                claim,
                 priority,
             } => {
-                let ask = task_group::Command::Ask { attempt, priority };
-                if self.decide_group(now, &group, &ask, &self.by_engine("slot asked"))
-                    == Ok(false)
+                let ask = task_group::Command::Ask {
+                    attempt,
+                    claim,
+                    priority,
+                };
+                if self.decide_group(now, &group, &ask, &self.by_engine("slot asked")) == Ok(false)
                 {
                     self.tell_slot(&group, attempt);
                 }
             }
-            Letter::ReleaseSlot { group, attempt } => {
-                let release = task_group::Command::Release { attempt };
+            Letter::ReleaseSlot {
+                group,
+                attempt,
+                claim,
+            } => {
+                let release = task_group::Command::Release { attempt, claim };
                 let _ = self.decide_group(now, &group, &release, &self.by_engine("slot released"));
                 let from = group_shard(&group, self.settings.shards);
-                self.send(from, Letter::SlotReleased { attempt });
+                self.send(from, Letter::SlotReleased { attempt, claim });
             }
-            Letter::SlotGranted { group, attempt } => self.slot_granted(now, group, attempt),
-            Letter::SlotReleased { attempt } => {
-                let command = task(attempt, TaskCommand::ReleaseSlot {
-                    attempt: attempt.number,
-                });
+            Letter::SlotGranted {
+                group,
+                attempt,
+                claim,
+            } => self.slot_granted(now, group, attempt, claim),
+            Letter::SlotReleased { attempt, claim } => {
+                let command = task(
+                    attempt,
+                    TaskCommand::ReleaseSlot {
+                        attempt: attempt.number,
+                        claim,
+                    },
+                );
                 let by = self.by_engine("slot released");
                 let _ = self.decide(now, attempt.task.instance, &command, &by);
             }
@@ -314,14 +345,27 @@ impl Core {
         let group: &mut Kept<TaskGroup> = memory.groups.entry(name.clone()).or_default();
         let events = group.handle(command)?;
         let happened = !events.is_empty();
-        for (event, sequence) in events {
-            shard.record_fact(now, Fact::TaskGroup(name.clone(), event), sequence, by);
-            if let task_group::Event::Granted { attempt, .. } = event {
-                shard.when_durable(Effect::Letter(Letter::SlotGranted {
+        let told: Vec<Letter> = events
+            .iter()
+            .filter_map(|(event, _)| match *event {
+                task_group::Event::Granted { attempt, .. } => Some(Letter::SlotGranted {
                     group: name.clone(),
                     attempt,
-                }));
-            }
+                    claim: group.state.claim(attempt),
+                }),
+                task_group::Event::Defined { .. }
+                | task_group::Event::Requested { .. }
+                | task_group::Event::Released { .. } => None,
+            })
+            .collect();
+        for (event, sequence) in events {
+            shard.record_fact(now, Fact::TaskGroup(name.clone(), event), sequence, by);
+        }
+        for letter in told {
+            shard.when_durable(Effect::Letter(letter));
+        }
+        if happened {
+            self.tell_later(now, id);
         }
         Ok(happened)
     }
@@ -332,24 +376,30 @@ impl Core {
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
-        let holds = shard.memory().is_some_and(|memory| {
-            let group = memory.groups.get(name);
-            group.is_some_and(|group| group.state.holders.contains(&attempt))
-        });
-        if holds {
+        let group = shard.memory().and_then(|memory| memory.groups.get(name));
+        let held = group
+            .map(|group| &group.state)
+            .filter(|group| group.holders.contains(&attempt))
+            .map(|group| group.claim(attempt));
+        if let Some(claim) = held {
             shard.when_durable(Effect::Letter(Letter::SlotGranted {
                 group: name.clone(),
                 attempt,
+                claim,
             }));
         }
     }
 
     /// An attempt has a slot. If it has no use for it, it says so.
-    fn slot_granted(&mut self, now: Timestamp, group: Arc<str>, attempt: AttemptId) {
+    fn slot_granted(&mut self, now: Timestamp, group: Arc<str>, attempt: AttemptId, claim: u32) {
         let instance = attempt.task.instance;
-        let command = task(attempt, TaskCommand::GrantSlot {
-            attempt: attempt.number,
-        });
+        let command = task(
+            attempt,
+            TaskCommand::GrantSlot {
+                attempt: attempt.number,
+                claim,
+            },
+        );
         let by = self.by_engine("slot granted");
         let _ = self.decide(now, instance, &command, &by);
         let Some(shard) = self.shards.get_mut(&instance.shard()) else {
@@ -362,11 +412,17 @@ impl Core {
             .run(instance)
             .and_then(|run| run.task(attempt.task.task));
         let wanted = state.is_some_and(|state| {
-            (state.attempt == attempt.number && state.claim.is_some())
-                || state.releasing.contains_key(&attempt.number)
+            let claims =
+                state.attempt == attempt.number && state.resumed == claim && state.claim.is_some();
+            let over = state.releasing.get(&attempt.number);
+            claims || over.is_some_and(|over| over.claim >= claim)
         });
         if !wanted && !stands_still {
-            shard.when_durable(Effect::Letter(Letter::ReleaseSlot { group, attempt }));
+            shard.when_durable(Effect::Letter(Letter::ReleaseSlot {
+                group,
+                attempt,
+                claim,
+            }));
         }
     }
 
@@ -406,7 +462,16 @@ impl Core {
                 }));
             }
         }
+        if happened > 0 {
+            self.tell_later(now, id);
+        }
         happened
+    }
+
+    fn tell_later(&mut self, now: Timestamp, id: ShardId) {
+        if self.telling.insert(id) {
+            self.set_timer(now.after(TELL), Timer::Shared(id));
+        }
     }
 
     /// Tells a run that asks again what it may not have heard.
@@ -459,7 +524,13 @@ impl Core {
                 reason: newer.to_owned(),
             },
         };
-        if let Err(rejection) = self.decide(now, asker.instance, &command, &by) {
+        let shard = self.shards.get(&asker.instance.shard());
+        let run = shard.and_then(|shard| shard.run(asker.instance));
+        // A word that comes late is not for a later one of its runs.
+        let meant = run.is_some_and(|run| run.workflow().run_times == run_times);
+        if (meant || says == TurnSays::Released)
+            && let Err(rejection) = self.decide(now, asker.instance, &command, &by)
+        {
             tracing::debug!(instance = %asker.instance, %rejection, "it need not be told");
         }
         if says == TurnSays::Released {
@@ -475,9 +546,7 @@ impl Core {
             let whole = run.workflow();
             match whole.turn {
                 domain::workflow_instance::Turn::Claimed => whole.run_times == run_times,
-                domain::workflow_instance::Turn::Releasing { run_times: held } => {
-                    held == run_times
-                }
+                domain::workflow_instance::Turn::Releasing { run_times: held } => held == run_times,
                 domain::workflow_instance::Turn::None => false,
             }
         });
@@ -503,8 +572,9 @@ impl Core {
         }
     }
 
-    /// What the shared things of a shard owe, asked when it has been read.
-    pub(super) fn remind_of_shared(&mut self, id: ShardId) {
+    /// Writes what the shared things of a shard owe: when it has been read, and from time to time.
+    pub(super) fn remind_of_shared(&mut self, now: Timestamp, id: ShardId) {
+        self.telling.remove(&id);
         let Some(memory) = self
             .shards
             .get_mut(&id)
@@ -517,11 +587,15 @@ impl Core {
             letters.extend(group.state.obligations().map(|owed| Letter::SlotGranted {
                 group: name.clone(),
                 attempt: owed.granted,
+                claim: owed.claim,
             }));
         }
         for (&definition, queue) in &memory.queues {
             let owed = queue.state.obligations();
             letters.extend(owed.map(|owed| turn_letter(definition, owed)));
+        }
+        if !letters.is_empty() {
+            self.tell_later(now, id);
         }
         for letter in letters {
             self.send(id, letter);
@@ -548,7 +622,7 @@ pub(super) fn letter_of(run: &run::Run, owed: &run::Obligation) -> Option<Letter
     use domain::task_instance::Obligation as Task;
     use domain::workflow_instance::Obligation as Whole;
     let asked = run.workflow().submission.as_deref()?;
-    let asker = |run_times: &u32| Asker {
+    let this_time = |run_times: &u32| Asker {
         instance: run.id(),
         run_times: *run_times,
     };
@@ -562,33 +636,37 @@ pub(super) fn letter_of(run: &run::Run, owed: &run::Obligation) -> Option<Letter
     match owed {
         run::Obligation::Run(Whole::AskTurn { run_times }) => Some(Letter::AskTurn {
             definition: asked.definition,
-            asker: asker(run_times),
+            asker: this_time(run_times),
             execution: asked.execution,
         }),
         run::Obligation::Run(Whole::ReleaseTurn { run_times }) => Some(Letter::ReleaseTurn {
             definition: asked.definition,
-            asker: asker(run_times),
+            asker: this_time(run_times),
         }),
         run::Obligation::Task(
             code,
             Task::AskSlot {
                 attempt,
+                claim,
                 task_group,
             },
         ) => Some(Letter::AskSlot {
             group: task_group.name.as_str().into(),
             attempt: named(code, attempt),
+            claim: *claim,
             priority: task_group.priority,
         }),
         run::Obligation::Task(
             code,
             Task::ReleaseSlot {
                 attempt,
+                claim,
                 task_group,
             },
         ) => Some(Letter::ReleaseSlot {
             group: task_group.clone(),
             attempt: named(code, attempt),
+            claim: *claim,
         }),
         run::Obligation::Run(Whole::Wake { .. } | Whole::Tell { .. })
         | run::Obligation::Task(

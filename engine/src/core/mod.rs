@@ -69,6 +69,8 @@ pub struct Core {
     looking: HashSet<TaskId>,
     /// Runs whose letters go to another process and will be sent again.
     reminding: HashSet<InstanceId>,
+    /// Shards whose slots and turns will be told again to those who have them.
+    telling: HashSet<ShardId>,
     /// Grows with every load of a shard, so that an answer to an earlier life is recognised.
     generation: u64,
     out: Vec<Output>,
@@ -85,6 +87,8 @@ enum Timer {
     Look(TaskId),
     /// A run's letters to another process may be sent again.
     Remind(InstanceId),
+    /// Those who have a slot or a turn from this shard may be told again.
+    Shared(ShardId),
     /// A task that a worker refused may be offered again.
     Offer(TaskId),
     /// A worker may have been silent for too long.
@@ -105,6 +109,7 @@ impl Core {
             preparations: HashMap::new(),
             looking: HashSet::new(),
             reminding: HashSet::new(),
+            telling: HashSet::new(),
             generation: 0,
             out: Vec::new(),
         }
@@ -236,14 +241,7 @@ impl Core {
         )
     }
 
-    fn leased(
-        &mut self,
-        now: Timestamp,
-        id: ShardId,
-        epoch: u64,
-        until: Timestamp,
-        from: String,
-    ) {
+    fn leased(&mut self, now: Timestamp, id: ShardId, epoch: u64, until: Timestamp, from: String) {
         if let Some(shard) = self.shards.get_mut(&id)
             && shard.epoch == epoch
         {
@@ -288,7 +286,7 @@ impl Core {
         for (instance, obligation) in owed {
             self.owe_any(now, instance, obligation);
         }
-        self.remind_of_shared(id);
+        self.remind_of_shared(now, id);
         self.settle(now, id);
         for order in orders {
             self.order(now, order);
@@ -348,13 +346,7 @@ impl Core {
         }
     }
 
-    fn append_failed(
-        &mut self,
-        now: Timestamp,
-        id: ShardId,
-        generation: u64,
-        error: &AppendError,
-    ) {
+    fn append_failed(&mut self, now: Timestamp, id: ShardId, generation: u64, error: &AppendError) {
         if self
             .shards
             .get(&id)
@@ -392,13 +384,14 @@ impl Core {
                 task.instance.shard() != id
             }
             Timer::Run(instance) | Timer::Remind(instance) => instance.shard() != id,
-            Timer::Load(shard) => *shard != id,
+            Timer::Load(shard) | Timer::Shared(shard) => *shard != id,
             Timer::Worker(_) => true,
         });
         self.preparations
             .retain(|task, _| task.instance.shard() != id);
         self.looking.retain(|task| task.instance.shard() != id);
         self.reminding.retain(|instance| instance.shard() != id);
+        self.telling.remove(&id);
         if let Some(shard) = self.shards.get_mut(&id) {
             for ticket in shard.empty() {
                 self.out.push(Output::Reply {
@@ -437,6 +430,7 @@ impl Core {
                 Timer::Run(instance) => self.run_due(now, instance),
                 Timer::Look(task) => self.look_again(now, task),
                 Timer::Remind(instance) => self.remind(instance),
+                Timer::Shared(id) => self.remind_of_shared(now, id),
                 Timer::Offer(task) => self.offer_again(now, task),
                 Timer::Worker(id) => self.check_worker(now, due, &id),
                 Timer::Load(id) => {

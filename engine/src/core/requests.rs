@@ -8,10 +8,10 @@ use domain::workflow_definition::{self, Workflow};
 use domain::workflow_instance::Submission;
 use domain::{Aggregate, DefinitionCode, Fact, InstanceId, Rejection, ShardId, Timestamp};
 
-use super::letters::group_shard;
-use super::shared::environment_shard;
 use super::inputs::{Answer, Asked, Input, Refusal, Request, Ticket};
+use super::letters::group_shard;
 use super::shard::{Effect, Shard};
+use super::shared::environment_shard;
 use super::{Core, Output};
 
 impl Core {
@@ -23,9 +23,7 @@ impl Core {
             Request::SetTaskGroup { name, .. } | Request::ForceSlot { name, .. } => {
                 group_shard(name, self.settings.shards)
             }
-            Request::SetEnvironment { name, .. } => {
-                environment_shard(name, self.settings.shards)
-            }
+            Request::SetEnvironment { name, .. } => environment_shard(name, self.settings.shards),
         };
         if !self.lease_holds(now, id) {
             let why = format!("shard {id} belongs to another engine, or to none yet");

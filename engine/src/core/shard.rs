@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::run::{Run, Step};
 use domain::environment::Environment;
 use domain::run::Obligation;
+use domain::run::{Run, Step};
 use domain::serial_queue::SerialQueue;
 use domain::task_group::TaskGroup;
 use domain::task_instance;
@@ -15,8 +15,8 @@ use domain::{AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, Task
 use store::{Append, Chain, Metadata, Recorded};
 
 use super::children::{Order, orders_of};
-use super::letters::{Kept, Letter};
 use super::inputs::{Answer, Asked, Image, Input, Refusal, SessionId, Ticket};
+use super::letters::{Kept, Letter};
 
 /// How many inputs may wait for a shard that is being read.
 const MOST_PARKED: usize = 100_000;

@@ -7,10 +7,10 @@ use domain::task_group;
 use domain::{Fact, Rejection, ShardId, TaskId, Timestamp};
 use store::Metadata;
 
+use super::Core;
 use super::inputs::{Answer, Refusal, Ticket};
 use super::letters::{Kept, group_shard};
 use super::shard::Effect;
-use super::Core;
 
 /// The shard that decides for an environment.
 pub(super) fn environment_shard(name: &str, shards: u16) -> ShardId {

@@ -46,9 +46,7 @@ pub(super) fn word(report: &wire::Report) -> Option<Word> {
                 ended_at: Timestamp(finished.ended_at),
                 started,
                 exit_code: finished.exit_code,
-                outputs: outputs
-                    .map(|o| (o.name.clone(), o.value.clone()))
-                    .collect(),
+                outputs: outputs.map(|o| (o.name.clone(), o.value.clone())).collect(),
                 reason: finished.reason.clone(),
             })
         }

@@ -53,7 +53,9 @@ impl World {
                 environment,
                 cache_key,
             } => {
-                let cached = cache_key.as_ref().and_then(|key| self.ledger.cached.get(key));
+                let cached = cache_key
+                    .as_ref()
+                    .and_then(|key| self.ledger.cached.get(key));
                 Found::Preparation {
                     environment: environment
                         .as_ref()
@@ -80,12 +82,12 @@ impl World {
 
     /// Whether the newest run of another workflow ended well.
     fn upstream(&self, wanted: &Wanted) -> Verdict {
-        match self.ledger.newest(wanted.definition, wanted.except) {
+        let newest = self.ledger.newest(wanted.definition, wanted.except);
+        match newest.map(|run| run.ended) {
             Some(Some(WorkflowState::Success)) => Verdict::Holds,
-            Some(Some(_)) => Verdict::Fails,
             None if wanted.own => Verdict::Holds,
             Some(None) | None if self.now < PATIENCE => Verdict::Waiting,
-            Some(None) | None => Verdict::Fails,
+            Some(_) | None => Verdict::Fails,
         }
     }
 

@@ -13,17 +13,27 @@ use crate::world::World;
 /// One task, by what its events say and nothing else.
 #[derive(Default)]
 struct Seen {
-    /// The attempt that is open: it waits, or somebody carries it out.
-    open: Option<u32>,
+    newest: Newest,
+    /// A worker was asked to run the newest attempt, or had it.
     requested: bool,
-    succeeded: bool,
-    /// What it brought does not count, until its run is begun again.
-    invalid: bool,
-    paused: bool,
-    failed: bool,
-    killed: bool,
     /// Children that were started for it, and how often each began and ended.
     children: BTreeMap<u32, (u32, u32)>,
+}
+
+/// Where the newest attempt of a task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Newest {
+    /// There is none that counts.
+    #[default]
+    None,
+    /// It waits, or somebody carries it out.
+    Open(u32),
+    Paused,
+    Succeeded,
+    Failed,
+    Killed,
+    /// It does not count any more, and its run has not been begun again.
+    Invalid,
 }
 
 /// The log as far as it was read.
@@ -94,9 +104,9 @@ impl World {
             }
             Whole::Finished { .. } => {
                 seers.ended.insert(id, true);
-                for (task, seen) in of_instance(&mut seers.tasks, id) {
-                    assert_eq!(
-                        seen.open, None,
+                for (task, known) in of_instance(&mut seers.tasks, id) {
+                    assert!(
+                        !matches!(known.newest, Newest::Open(_)),
                         "seed {seed}: {task} is active and its run has ended"
                     );
                 }
@@ -104,8 +114,10 @@ impl World {
             Whole::Restarted { scope, .. } => {
                 seers.ended.insert(id, false);
                 seers.scopes.insert(id, scope.clone());
-                for (_, seen) in of_instance(&mut seers.tasks, id) {
-                    seen.invalid = false;
+                for (_, known) in of_instance(&mut seers.tasks, id) {
+                    if known.newest == Newest::Invalid {
+                        known.newest = Newest::None;
+                    }
                 }
             }
             Whole::Queued {}
@@ -148,75 +160,64 @@ impl World {
         {
             seers.expected.insert(*instance, (task, *index));
         }
-        let seen = seers.tasks.entry(task).or_default();
+        let known = seers.tasks.entry(task).or_default();
+        self.of_attempt(known, task, event);
+        self.of_children(known, task, event);
+    }
+
+    fn of_attempt(&self, known: &mut Seen, task: TaskId, event: &Event) {
+        let seed = self.seed;
+        let open = Newest::Open(event.attempt());
+        let newest = known.newest;
         match event {
-            Event::Submitted { attempt, .. } => {
-                assert_eq!(seen.open, None, "seed {seed}: {task} has two open attempts");
+            Event::Submitted { .. } => {
                 assert!(
-                    !seen.succeeded && !seen.invalid,
-                    "seed {seed}: {task} again after its success, or before its run was begun again"
+                    matches!(newest, Newest::None | Newest::Failed),
+                    "seed {seed}: {task} is submitted and is {newest:?}"
                 );
-                *seen = Seen {
-                    open: Some(*attempt),
-                    children: std::mem::take(&mut seen.children),
-                    ..Seen::default()
+                known.requested = false;
+                known.newest = open;
+            }
+            Event::Resumed { .. } => {
+                assert_eq!(newest, Newest::Paused, "seed {seed}: {task}");
+                known.newest = open;
+            }
+            Event::Paused { .. } => {
+                assert_eq!(newest, open, "seed {seed}: {task}");
+                known.newest = Newest::Paused;
+            }
+            Event::Finished { outcome, .. } => {
+                assert_eq!(newest, open, "seed {seed}: {task}");
+                known.newest = match outcome {
+                    Outcome::Success => Newest::Succeeded,
+                    Outcome::Failure => Newest::Failed,
+                    Outcome::Kill => Newest::Killed,
                 };
+                self.ended_so(task, known.requested, event);
             }
-            Event::Resumed { attempt, .. } => {
-                assert!(seen.paused, "seed {seed}: {task} was not paused");
-                seen.paused = false;
-                seen.open = Some(*attempt);
+            Event::Lost { .. } => {
+                assert_eq!(newest, open, "seed {seed}: {task}");
+                known.newest = Newest::Failed;
             }
-            Event::Paused { attempt, .. } => {
-                assert_eq!(seen.open.take(), Some(*attempt), "seed {seed}: {task}");
-                seen.paused = true;
-            }
-            Event::Finished {
-                outcome, attempt, ..
-            } => {
-                assert_eq!(seen.open.take(), Some(*attempt), "seed {seed}: {task}");
-                seen.succeeded = *outcome == Outcome::Success;
-                seen.failed = *outcome == Outcome::Failure;
-                seen.killed = *outcome == Outcome::Kill;
-                self.ended_so(task, seen.requested, event);
-            }
-            Event::Lost { attempt, .. } => {
-                assert_eq!(seen.open.take(), Some(*attempt), "seed {seed}: {task}");
-                seen.failed = true;
-            }
-            Event::DispatchRequested { .. } | Event::Adopted { .. } => seen.requested = true,
+            Event::DispatchRequested { .. } | Event::Adopted { .. } => known.requested = true,
             Event::SuccessForced { .. } => {
-                seen.succeeded = true;
-                seen.failed = false;
-                seen.killed = false;
-            }
-            Event::Invalidated { afresh, .. } => {
-                assert_eq!(seen.open, None, "seed {seed}: {task} is open and invalidated");
-                let children = std::mem::take(&mut seen.children);
-                *seen = Seen {
-                    invalid: true,
-                    children: if *afresh { BTreeMap::new() } else { children },
-                    ..Seen::default()
-                };
-            }
-            Event::ChildStarted { index, wake, .. } => {
-                let (begun, ended) = seen.children.entry(*index).or_default();
                 assert!(
-                    begun == ended && (*begun > 0) == wake.is_some(),
-                    "seed {seed}: {task} started child {index} again"
+                    matches!(newest, Newest::Failed | Newest::Killed),
+                    "seed {seed}: {task} is {newest:?} and was let count"
                 );
-                *begun += 1;
+                known.newest = Newest::Succeeded;
             }
-            Event::ChildEnded { index, .. } => {
-                let (begun, ended) = seen.children.entry(*index).or_default();
-                *ended += 1;
-                assert_eq!(begun, ended, "seed {seed}: {task} child {index}");
+            Event::Invalidated { .. } => {
+                assert_ne!(newest, open, "seed {seed}: {task}");
+                known.newest = Newest::Invalid;
             }
             Event::LateReported { attempt, outcome } => {
                 let number = *attempt;
                 self.really(AttemptId { task, number }, *outcome);
             }
-            Event::DelayPassed { .. }
+            Event::ChildStarted { .. }
+            | Event::ChildEnded { .. }
+            | Event::DelayPassed { .. }
             | Event::SlotGranted { .. }
             | Event::SlotReleased { .. }
             | Event::DispatchFailed { .. }
@@ -226,6 +227,25 @@ impl World {
             | Event::TimedOut { .. }
             | Event::KillRequested { .. }
             | Event::RetryAbandoned { .. } => {}
+        }
+    }
+
+    /// A child begins anew only when it has ended, and ends as often as it begins.
+    fn of_children(&self, known: &mut Seen, task: TaskId, event: &Event) {
+        let seed = self.seed;
+        if let Event::ChildStarted { index, wake, .. } = event {
+            let (times, ended) = known.children.entry(*index).or_default();
+            assert!(
+                times == ended && (*times > 0) == wake.is_some(),
+                "seed {seed}: {task} started child {index} again"
+            );
+            *times += 1;
+        } else if let Event::ChildEnded { index, .. } = event {
+            let (times, ended) = known.children.entry(*index).or_default();
+            *ended += 1;
+            assert_eq!(times, ended, "seed {seed}: {task} child {index}");
+        } else if let Event::Invalidated { afresh: true, .. } = event {
+            known.children.clear();
         }
     }
 
@@ -245,17 +265,19 @@ impl World {
                 task: before.code,
                 ..task
             };
-            let Some(seen) = seers.tasks.get(&id).filter(|seen| !seen.invalid) else {
-                continue;
-            };
             if !takes_part(&workflow, &seers.scopes[&task.instance], before.code) {
                 continue;
             }
-            let over = seen.open.is_none() && !seen.paused && !seen.killed;
-            let well = !seen.failed || spec.kind.judges();
+            let newest = seers.tasks.get(&id).map(|known| known.newest);
+            let so = match newest.unwrap_or_default() {
+                // It lies on a branch that was not chosen, or is forbidden.
+                Newest::None | Newest::Succeeded => true,
+                Newest::Failed => spec.kind.judges(),
+                Newest::Open(_) | Newest::Paused | Newest::Killed | Newest::Invalid => false,
+            };
             assert!(
-                over && well,
-                "seed {seed}: {task} was submitted before {id} had ended so that it may"
+                so,
+                "seed {seed}: {task} was submitted and {id} before it is {newest:?}"
             );
         }
     }
@@ -324,7 +346,10 @@ impl World {
 fn takes_part(workflow: &Workflow, scope: &Scope, task: TaskCode) -> bool {
     let graph = workflow.graph();
     let node = graph.node(task).expect("it is in its workflow");
-    let start = scope.start_nodes.iter().filter_map(|code| graph.node(*code));
+    let start = scope
+        .start_nodes
+        .iter()
+        .filter_map(|code| graph.node(*code));
     let start: Vec<_> = start.collect();
     let reached = match scope.depend {
         Depend::TaskOnly => return start.is_empty() || start.contains(&node),

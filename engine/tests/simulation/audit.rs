@@ -147,7 +147,8 @@ impl World {
 
     /// What the log says that shows that a command was carried out, or had been before.
     fn said_of(&self, instance: InstanceId, command: &Command) -> bool {
-        let of_run = |names: &[&str]| self.says(&stream(AggregateType::WorkflowInstance, instance), names);
+        let of_run =
+            |names: &[&str]| self.says(&stream(AggregateType::WorkflowInstance, instance), names);
         match command {
             Command::Pause { .. } => of_run(&["pause_requested", "block_requested", "finished"]),
             // One that waited for its turn just ends.

@@ -108,14 +108,10 @@ impl Ledger {
         }
     }
 
-    /// How the newest run of a workflow ended; nothing when there is none but the asker.
-    pub(crate) fn newest(
-        &self,
-        definition: DefinitionCode,
-        except: InstanceId,
-    ) -> Option<Option<WorkflowState>> {
+    /// The newest run of a workflow but the asker.
+    pub(crate) fn newest(&self, definition: DefinitionCode, except: InstanceId) -> Option<&Seen> {
         let mut runs = self.runs.iter().rev();
         runs.find(|(id, seen)| **id != except && seen.submission.definition == definition)
-            .map(|(_, seen)| seen.ended)
+            .map(|(_, seen)| seen)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::run::{Command, TaskCommand};
 use domain::workflow_instance::{Restart, Submission, WorkflowState};
-use domain::{InstanceId, ShardId, TaskId};
+use domain::{InstanceId, ShardId};
 use engine::core::{Answer, Asked, Input, Refusal, Request};
 use store::{Log, Metadata};
 
@@ -20,8 +20,8 @@ pub(crate) enum Ask {
     Start(usize),
     Set(usize),
     Command(InstanceId, Command),
-    Force(TaskId),
-    Explain(InstanceId),
+    Force,
+    Explain,
 }
 
 /// A run somebody wants, and what they were told.
@@ -175,7 +175,7 @@ impl World {
         }
         let instance = runs[self.rng.below(runs.len() as u64) as usize];
         if self.rng.percent(10) {
-            self.ask(Ask::Explain(instance), Request::Explain { instance });
+            self.ask(Ask::Explain, Request::Explain { instance });
             return;
         }
         let waiting = self.ledger.waiting.iter().next();
@@ -183,7 +183,7 @@ impl World {
             && self.rng.percent(10)
         {
             let (name, task) = (name.to_string(), attempt.task);
-            self.ask(Ask::Force(task), Request::ForceSlot { name, task });
+            self.ask(Ask::Force, Request::ForceSlot { name, task });
             return;
         }
         let command = self.command_for(instance);
@@ -223,10 +223,7 @@ impl World {
         }
         match rng.below(12) {
             0 => restart(Restart::RepeatRunning, None),
-            1 => restart(
-                Restart::ExecuteTask,
-                Some(workflows::scope(&workflow, rng)),
-            ),
+            1 => restart(Restart::ExecuteTask, Some(workflows::scope(&workflow, rng))),
             2 => force,
             3 if rng.percent(30) => Command::Delete,
             _ if ended == Some(WorkflowState::Failure) => {
@@ -261,7 +258,7 @@ impl World {
         match *ask {
             Ask::Define(index) => self.flows[index].asking = false,
             Ask::Start(index) => self.wanted[index].asking = false,
-            Ask::Set(_) | Ask::Command(..) | Ask::Force(_) | Ask::Explain(_) => {}
+            Ask::Set(_) | Ask::Command(..) | Ask::Force | Ask::Explain => {}
         }
     }
 
@@ -286,7 +283,7 @@ impl World {
             (ask, answer) => {
                 assert!(
                     matches!(answer, Err(Refusal::Unavailable(_)))
-                        || matches!(ask, Ask::Force(_) | Ask::Explain(_)),
+                        || matches!(ask, Ask::Force | Ask::Explain),
                     "seed {}: {ask:?} was answered {answer:?}",
                     self.seed
                 );

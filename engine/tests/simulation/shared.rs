@@ -42,7 +42,9 @@ impl World {
                         group.waiting.remove(&attempt) && group.held.insert(attempt),
                         "seed {seed}: {attempt} got a slot of \"{name}\" without asking"
                     );
-                    let fits = group.size.is_some_and(|size| group.held.len() <= size as usize);
+                    let fits = group
+                        .size
+                        .is_some_and(|size| group.held.len() <= size as usize);
                     assert!(
                         forced || fits,
                         "seed {seed}: \"{name}\" gave {} slots of {:?}",
@@ -92,9 +94,9 @@ impl World {
         for spans in spans.values_mut() {
             spans.sort_unstable();
             for pair in spans.windows(2) {
-                let ((.., end, first), (begin, _, second)) = (pair[0], pair[1]);
+                let ((_, end, first), (next, _, second)) = (pair[0], pair[1]);
                 assert!(
-                    end <= begin,
+                    end <= next,
                     "seed {}: {second} began while {first} was running",
                     self.seed
                 );

@@ -72,10 +72,7 @@ fn millis(rng: &mut Rng, percent: u64, most: u64) -> Option<Duration> {
 
 /// Depends on earlier tasks only: there is no cycle.
 fn task(number: u64, tasks: u64, children: &[String], rng: &mut Rng) -> TaskSpec {
-    let mut depends_on: Vec<String> = (0..number)
-        .filter(|_| rng.percent(35))
-        .map(named)
-        .collect();
+    let mut depends_on: Vec<String> = (0..number).filter(|_| rng.percent(35)).map(named).collect();
     depends_on.truncate(3);
     let kind = kind(number, tasks, &depends_on, children, rng);
     TaskSpec {

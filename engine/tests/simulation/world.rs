@@ -172,6 +172,8 @@ impl World {
                 unrest.push(format!("{instance} {stage:?} owes {owed:?}"));
             }
         }
+        unrest.push(format!("slots of {:?}", self.ledger.slots));
+        unrest.push(format!("slots for {:?}", self.ledger.waiting));
         for engine in &self.engines {
             let load = engine.core.load();
             unrest.push(format!("{} {load:?}", engine.name()));
@@ -182,7 +184,9 @@ impl World {
     fn is_still(&self) -> bool {
         let done = self.wanted.iter().all(|wanted| wanted.started.is_some())
             && self.settings.iter().all(|setting| setting.done)
-            && self.letters.is_empty();
+            && self.letters.is_empty()
+            && self.ledger.slots.is_empty()
+            && self.ledger.waiting.is_empty();
         let mut owned = 0;
         for engine in &self.engines {
             if engine.core.load() != (0, 0)

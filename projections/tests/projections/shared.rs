@@ -21,7 +21,11 @@ async fn a_task_group_is_shown_with_who_has_its_slots_and_who_waits() {
         let small = |event| Fact::TaskGroup("small".into(), event);
         let asks = |number, priority| {
             let attempt = attempt(number);
-            small(Group::Requested { attempt, priority })
+            small(Group::Requested {
+                attempt,
+                claim: 0,
+                priority,
+            })
         };
         world.tell([asks(1, 0), asks(2, 5), asks(3, 0)]).await;
         world.settle(&shown.reader).await;

@@ -283,20 +283,28 @@ impl World {
         let owed: Vec<_> = run.obligations().collect();
         let owed = owed.get(dice.below(owed.len().max(1)))?;
         let (ask, task, command) = match owed {
-            OfTask(task, Owed::AskSlot { attempt, .. }) => (
+            OfTask(task, Owed::AskSlot { attempt, claim, .. }) => (
                 task_group::Command::Ask {
                     attempt: id(*task, *attempt),
+                    claim: *claim,
                     priority: dice.below(3) as i32,
                 },
                 *task,
-                TaskCommand::GrantSlot { attempt: *attempt },
+                TaskCommand::GrantSlot {
+                    attempt: *attempt,
+                    claim: *claim,
+                },
             ),
-            OfTask(task, Owed::ReleaseSlot { attempt, .. }) => (
+            OfTask(task, Owed::ReleaseSlot { attempt, claim, .. }) => (
                 task_group::Command::Release {
                     attempt: id(*task, *attempt),
+                    claim: *claim,
                 },
                 *task,
-                TaskCommand::ReleaseSlot { attempt: *attempt },
+                TaskCommand::ReleaseSlot {
+                    attempt: *attempt,
+                    claim: *claim,
+                },
             ),
             OfRun(domain::workflow_instance::Obligation::AskTurn { run_times }) => {
                 let (run_times, answer) = (*run_times, TurnAnswer::Granted);
@@ -305,7 +313,7 @@ impl World {
             OfRun(_) | OfTask(..) => return None,
         };
         appended.extend(self.ask_group(ask).await);
-        let waits = matches!(command, TaskCommand::GrantSlot { attempt }
+        let waits = matches!(command, TaskCommand::GrantSlot { attempt, .. }
             if !self.group.holders.contains(&id(task, attempt)));
         (!waits).then_some(Command::Task { task, command })
     }

@@ -260,10 +260,9 @@ fn is_same(asked: &Submission, target: &Target, ask: &Ask, start_nodes: &[u64]) 
 
 /// A time and a zone can be written in several ways.
 fn is_for_the_same_time(asked: &Submission, ask: &Ask) -> bool {
-    let zone = match ask.time_zone.as_deref().map(Zone::parse).transpose() {
-        Ok(zone) => zone,
+    let Ok(zone) = ask.time_zone.as_deref().map(Zone::parse).transpose() else {
         // The service will say what is wrong with it.
-        Err(_) => return false,
+        return false;
     };
     let named = zone.as_ref().map(|zone| zone.name().to_owned());
     let zone = zone.unwrap_or_default();

@@ -78,6 +78,7 @@ fn run_out(world: &mut World) -> Vec<String> {
     ran
 }
 
+/// Of the catalogue of failures: B55.
 #[test]
 fn a_failed_task_that_is_followed_by_conditions_ends_the_run_in_success() {
     for failure in [FailureStrategy::Continue, FailureStrategy::End] {
@@ -151,6 +152,7 @@ fn a_retry_comes_before_the_judgement() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: B61.
 #[test]
 fn what_follows_only_skipped_tasks_is_skipped_too_however_far() {
     let mut world = World::of(vec![
@@ -179,6 +181,7 @@ fn a_failure_on_the_branch_that_was_taken_fails_the_run() {
     assert_eq!(world.task_state("join"), None);
 }
 
+/// Of the catalogue of failures: B61, A3-28.
 #[test]
 fn a_switch_takes_the_first_case_that_holds_else_its_default() {
     for (cases, expected) in [
@@ -236,6 +239,7 @@ fn a_task_that_the_engine_decides_is_not_retried() {
     assert_eq!(world.submissions("choice"), 1);
 }
 
+/// Of the catalogue of failures: B62.
 #[test]
 fn a_forbidden_task_has_no_row_and_passes_on_what_comes_in() {
     let flow = || {
@@ -260,6 +264,7 @@ fn a_forbidden_task_has_no_row_and_passes_on_what_comes_in() {
     assert_eq!(world.task_state("d"), None);
 }
 
+/// Of the catalogue of failures: B41.
 #[test]
 fn a_workflow_of_forbidden_tasks_only_is_a_success() {
     let world = World::of(vec![
@@ -307,6 +312,7 @@ fn conditions_judge_through_a_forbidden_task() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: A3-36.
 #[test]
 fn a_run_is_blocked_when_what_is_running_has_ended_and_goes_on_when_resumed() {
     let mut world = World::of(vec![
@@ -331,8 +337,8 @@ fn a_run_is_blocked_when_what_is_running_has_ended_and_goes_on_when_resumed() {
     );
     assert_eq!(world.state(), WorkflowState::ReadyBlock);
     world.succeed("beside");
-    // What it judges failed, and nobody handles that.
-    assert_eq!(world.state(), WorkflowState::Failure);
+    // What it judges failed, and it was there to judge it.
+    assert_eq!(world.state(), WorkflowState::Block);
     let alerts = &world.run.workflow().alerts;
     assert_eq!(
         alerts[&1].text,
@@ -340,6 +346,7 @@ fn a_run_is_blocked_when_what_is_running_has_ended_and_goes_on_when_resumed() {
     );
 }
 
+/// Of the catalogue of failures: B59, A3-21.
 #[test]
 fn a_blocked_run_ends_in_block_and_its_paused_tasks_go_on_when_it_is_resumed() {
     let stopper = TaskSpec {

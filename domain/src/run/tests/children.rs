@@ -75,6 +75,7 @@ fn with_child() -> World {
     world
 }
 
+/// Of the catalogue of failures: A17.
 #[test]
 fn a_task_that_runs_another_workflow_starts_it_once() {
     let mut world = World::of(vec![sub("a", &[]), task("b", &["a"])]);
@@ -86,6 +87,7 @@ fn a_task_that_runs_another_workflow_starts_it_once() {
     assert_eq!(world.orders("a"), []);
 }
 
+/// Of the catalogue of failures: B63.
 #[test]
 fn a_task_ends_as_the_workflow_that_it_ran() {
     for (child, task, run) in [
@@ -293,6 +295,7 @@ fn workflows_that_run_each_other_without_end_come_to_one() {
     );
 }
 
+/// Of the catalogue of failures: B63.
 #[test]
 fn a_child_hands_up_what_it_declares_or_what_the_task_asks_for() {
     let mut wants = sub("a", &[]);

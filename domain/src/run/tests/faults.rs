@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Of the catalogue of failures: A14, B9, B50, A3-11, H-08.
 #[test]
 fn a4_a10_a_result_told_three_times_submits_the_successors_once() {
     let mut world = World::of(diamond());
@@ -21,6 +22,7 @@ fn a4_a10_a_result_told_three_times_submits_the_successors_once() {
     assert_eq!(world.submissions("right"), 1);
 }
 
+/// Of the catalogue of failures: B7, A3-06.
 #[test]
 fn a7_a8_words_in_the_wrong_order_move_the_run_on_all_the_same() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
@@ -36,6 +38,7 @@ fn a7_a8_words_in_the_wrong_order_move_the_run_on_all_the_same() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: B24.
 #[test]
 fn a21_a_refused_task_seeks_another_worker() {
     let mut world = World::of(vec![task("a", &[])]);
@@ -51,6 +54,7 @@ fn a21_a_refused_task_seeks_another_worker() {
     assert_eq!(world.attempt("a"), 1);
 }
 
+/// Of the catalogue of failures: A24, B29, B56, A0-01, H-04.
 #[test]
 fn a36_a37_a_lost_worker_costs_an_attempt_and_no_retry() {
     for failure in [FailureStrategy::Continue, FailureStrategy::End] {
@@ -85,6 +89,7 @@ fn a36_a_lost_attempt_that_was_replaced_is_not_why_a_run_failed() {
     assert_eq!(world.reason(), "task \"b\" failed: exit code 1");
 }
 
+/// Of the catalogue of failures: A10, H-05.
 #[test]
 fn a39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
@@ -109,6 +114,7 @@ fn a39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: B13, H-26.
 #[test]
 fn a39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended() {
     let mut world = World::of(vec![task("a", &[])]);
@@ -129,6 +135,7 @@ fn a39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended()
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: A0-23.
 #[test]
 fn a_worker_lost_while_the_run_stops_is_not_replaced() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
@@ -152,6 +159,7 @@ fn a_worker_lost_while_a_failed_run_ends_is_not_replaced() {
     assert_eq!(world.reason(), "task \"b\" failed: exit code 1");
 }
 
+/// Of the catalogue of failures: A16, B1, B49, B51, A3-01, A3-46, H-17.
 #[test]
 fn a17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
     let mut world = World::of(diamond());
@@ -172,6 +180,7 @@ fn a17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
     assert_eq!(next.handle(&result, world.now).unwrap(), lost);
 }
 
+/// Of the catalogue of failures: B65.
 #[test]
 fn a42_a43_a_run_read_from_the_log_goes_on_where_it_was_at_every_point() {
     let mut world = World::of(diamond());
@@ -190,6 +199,7 @@ fn a42_a43_a_run_read_from_the_log_goes_on_where_it_was_at_every_point() {
     }
 }
 
+/// Of the catalogue of failures: B32, B48, B65, H-01, H-25.
 #[test]
 fn a43_the_end_of_a_task_and_what_follows_from_it_are_one_decision() {
     let mut world = World::of(diamond());
@@ -205,6 +215,7 @@ fn a43_the_end_of_a_task_and_what_follows_from_it_are_one_decision() {
     );
 }
 
+/// Of the catalogue of failures: H-14.
 #[test]
 fn a44_after_a_takeover_the_run_owes_what_it_owed() {
     let mut world = World::of(vec![
@@ -228,6 +239,7 @@ fn a44_after_a_takeover_the_run_owes_what_it_owed() {
     );
 }
 
+/// Of the catalogue of failures: A3-03.
 #[test]
 fn facts_that_are_not_of_this_run_or_not_next_are_damage() {
     let world = World::of(diamond());

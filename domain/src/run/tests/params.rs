@@ -40,6 +40,7 @@ fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Of the catalogue of failures: A6, A3-20.
 #[test]
 fn an_output_reaches_all_that_come_after() {
     let mut world = World::of(vec![
@@ -66,6 +67,7 @@ fn an_output_that_the_author_did_not_declare_goes_nowhere() {
     assert!(!stored);
 }
 
+/// Of the catalogue of failures: B64.
 #[test]
 fn over_a_diamond_the_earliest_finished_and_not_empty_value_wins() {
     for (order, left, right, expected) in [
@@ -124,6 +126,7 @@ fn a_failed_attempt_hands_nothing_on() {
     assert_eq!(params(&world, "b"), values(&[]));
 }
 
+/// Of the catalogue of failures: A0-51.
 #[test]
 fn an_assignment_says_everything_a_worker_needs() {
     let mut shell = task("load", &["extract"]);
@@ -170,4 +173,71 @@ fn an_assignment_says_everything_a_worker_needs() {
         values(&[("day", "friday"), ("rows", "42")])
     );
     assert_eq!(world.run.assignment(TaskCode(1)), None);
+}
+
+#[test]
+fn an_output_goes_through_a_forbidden_task() {
+    let mut between = task("between", &["a"]);
+    between.policy.forbidden = true;
+    let mut world = World::of(vec![
+        hands_on(task("a", &[]), &["rows"]),
+        between,
+        task("b", &["between"]),
+    ]);
+    succeed_with(&mut world, "a", &[("rows", "42")]);
+    assert_eq!(params(&world, "b"), values(&[("rows", "42")]));
+}
+
+#[test]
+fn what_was_handed_on_before_a_rerun_is_forgotten_and_after_a_resume_it_is_not() {
+    let flow = || vec![hands_on(task("a", &[]), &["rows"]), task("b", &["a"])];
+    let mut world = World::of(flow());
+    succeed_with(&mut world, "a", &[("rows", "42")]);
+    world.succeed("b");
+    world.rerun();
+    succeed_with(&mut world, "a", &[]);
+    assert_eq!(params(&world, "b"), values(&[]));
+    let mut world = World::of(flow());
+    succeed_with(&mut world, "a", &[("rows", "42")]);
+    world.pause();
+    world.resume();
+    assert_eq!(params(&world, "b"), values(&[("rows", "42")]));
+}
+
+#[test]
+fn a_task_that_was_let_count_hands_on_what_it_was_handed() {
+    let mut world = World::of(vec![
+        hands_on(task("a", &[]), &["rows"]),
+        hands_on(task("b", &["a"]), &["rows"]),
+        task("c", &["b"]),
+        task("slow", &[]),
+    ]);
+    succeed_with(&mut world, "a", &[("rows", "42")]);
+    world.fail("b");
+    world.force("b");
+    assert_eq!(params(&world, "c"), values(&[("rows", "42")]));
+}
+
+#[test]
+fn the_run_keeps_what_its_last_tasks_handed_on() {
+    let mut world = World::of(vec![
+        hands_on(task("a", &[]), &["x"]),
+        hands_on(task("b", &["a"]), &["y"]),
+        hands_on(task("beside", &[]), &["z"]),
+    ]);
+    succeed_with(&mut world, "a", &[("x", "1")]);
+    succeed_with(&mut world, "beside", &[("z", "3")]);
+    succeed_with(&mut world, "b", &[("y", "2")]);
+    let kept = world.log.iter().find_map(|step| match &step.fact {
+        Fact::Workflow(_, workflow_instance::Event::Finished { var_pool, .. }) => Some(var_pool),
+        Fact::Workflow(..)
+        | Fact::Task(..)
+        | Fact::Definition(..)
+        | Fact::Trigger(..)
+        | Fact::TaskGroup(..)
+        | Fact::SerialQueue(..)
+        | Fact::Environment(..) => None,
+    });
+    let names: Vec<&str> = kept.unwrap().iter().map(|out| out.name.as_str()).collect();
+    assert_eq!(names, ["z", "x", "y"]);
 }

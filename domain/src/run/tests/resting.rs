@@ -6,6 +6,7 @@ fn abc() -> Vec<TaskSpec> {
     vec![task("a", &[]), task("b", &["a"]), task("c", &["b"])]
 }
 
+/// Of the catalogue of failures: B60.
 #[test]
 fn a_pause_lets_what_runs_end_and_what_becomes_ready_gets_a_row() {
     let mut world = World::of(abc());
@@ -22,6 +23,7 @@ fn a_pause_lets_what_runs_end_and_what_becomes_ready_gets_a_row() {
     assert_eq!(world.reason(), "alice asked");
 }
 
+/// Of the catalogue of failures: B60.
 #[test]
 fn resuming_a_paused_task_adds_no_attempt() {
     let mut world = World::of(abc());
@@ -292,7 +294,8 @@ fn a_rerun_after_chosen_tasks_is_of_all_that_was_asked_for_first() {
     world.fail("a");
     world.execute(&["b"], Depend::TaskOnly);
     world.succeed("b");
-    world.ended(WorkflowState::Success);
+    // The failure that takes no part this time still counts.
+    world.ended(WorkflowState::Failure);
     world.rerun();
     assert_eq!(world.find_worker(), ["a"]);
 }
@@ -321,6 +324,7 @@ fn a_running_run_is_neither_resumed_nor_rerun() {
     }
 }
 
+/// Of the catalogue of failures: A8.
 #[test]
 fn forcing_a_task_of_a_running_run_starts_its_successors_at_once() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"]), task("slow", &[])]);
@@ -333,6 +337,7 @@ fn forcing_a_task_of_a_running_run_starts_its_successors_at_once() {
     assert_eq!(world.task_state("a"), Some(TaskState::ForcedSuccess));
 }
 
+/// Of the catalogue of failures: B64a.
 #[test]
 fn forcing_a_killed_task_or_one_that_waits_for_its_retry_starts_its_successors_too() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"]), task("slow", &[])]);
@@ -363,6 +368,7 @@ fn forcing_a_task_of_an_ended_run_lets_a_recovery_go_on_from_there() {
     assert_eq!(world.submissions("a"), 1);
 }
 
+/// Of the catalogue of failures: A15.
 #[test]
 fn a_deleted_run_stays_deleted() {
     let mut world = World::of(vec![task("a", &[])]);
@@ -376,6 +382,12 @@ fn a_deleted_run_stays_deleted() {
         reason: String::new(),
     };
     assert!(world.try_ask(&rerun).is_err());
+    let reason = "alice asked".to_owned();
+    let refused = world.try_ask(&of_task("a", TaskCommand::Kill { reason }));
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "KILL is not allowed: workflow instance 1000 is deleted; nothing is allowed any more"
+    );
     assert_eq!(world.reread(), world.run);
     assert!(world.run.is_at_rest());
 }

@@ -64,6 +64,7 @@ fn names(from: usize, to: usize) -> Vec<String> {
     (from..to).map(|n| n.to_string()).collect()
 }
 
+/// Of the catalogue of failures: A1.
 #[test]
 fn a_chain_of_ten_thousand_costs_four_facts_a_task() {
     let mut tasks = vec![task("0", &[])];
@@ -78,6 +79,7 @@ fn a_chain_of_ten_thousand_costs_four_facts_a_task() {
     );
 }
 
+/// Of the catalogue of failures: B42.
 #[test]
 fn a_fan_of_ten_thousand_costs_four_facts_a_task() {
     let leaves = names(0, 10_000);
@@ -97,15 +99,8 @@ fn a_fan_of_ten_thousand_costs_four_facts_a_task() {
 
 #[test]
 fn a_mesh_of_a_hundred_layers_of_a_hundred_costs_four_facts_a_task() {
-    let mut tasks: Vec<TaskSpec> = names(0, 100).iter().map(|name| task(name, &[])).collect();
-    for layer in 1..100 {
-        let before = names((layer - 1) * 100, layer * 100);
-        let before: Vec<&str> = before.iter().map(String::as_str).collect();
-        let here = names(layer * 100, (layer + 1) * 100);
-        tasks.extend(here.iter().map(|name| task(name, &before)));
-    }
     assert_eq!(
-        run_through(tasks),
+        run_through(mesh(false)),
         Counted {
             commands: 20_001,
             facts: 4 * 10_000 + 3,
@@ -125,4 +120,51 @@ fn a_failure_in_a_fan_of_ten_thousand_ends_every_one_of_them() {
     assert_eq!(world.to_kill(), ["1"]);
     world.end("1", Outcome::Kill);
     world.ended(WorkflowState::Failure);
+}
+
+/// A hundred layers of a hundred, each node after all of the layer before.
+fn mesh(forbidden: bool) -> Vec<TaskSpec> {
+    let mut tasks: Vec<TaskSpec> = names(0, 100).iter().map(|name| task(name, &[])).collect();
+    for layer in 1..100 {
+        let before = names((layer - 1) * 100, layer * 100);
+        let before: Vec<&str> = before.iter().map(String::as_str).collect();
+        let here = names(layer * 100, (layer + 1) * 100);
+        tasks.extend(here.iter().map(|name| task(name, &before)));
+    }
+    for spec in &mut tasks {
+        spec.policy.forbidden = forbidden;
+    }
+    tasks
+}
+
+#[test]
+fn a_mesh_of_forbidden_tasks_is_seen_through_edge_by_edge_and_not_path_by_path() {
+    let mut tasks = mesh(true);
+    tasks.push(task("last", &["9900", "9901"]));
+    assert_eq!(
+        run_through(tasks),
+        Counted {
+            commands: 3,
+            facts: 7,
+            most: 3,
+        }
+    );
+}
+
+#[test]
+fn a_rerun_of_ten_thousand_costs_one_more_fact_a_task() {
+    let leaves = names(0, 10_000);
+    let mut world = World::of(leaves.iter().map(|name| task(name, &[])).collect());
+    world.stop();
+    world.ended(WorkflowState::Stop);
+    // Each is invalidated and submitted; the run is restarted and started.
+    assert_eq!(world.rerun().len(), 2 * 10_000 + 2);
+}
+
+#[test]
+fn a_pause_of_ten_thousand_pauses_each_of_them_once() {
+    let leaves = names(0, 10_000);
+    let mut world = World::of(leaves.iter().map(|name| task(name, &[])).collect());
+    assert_eq!(world.pause().len(), 10_000 + 2);
+    assert_eq!(world.resume().len(), 10_000 + 2);
 }

@@ -20,6 +20,7 @@ fn a_chain_runs_link_by_link() {
     assert_eq!(world.reason(), "");
 }
 
+/// Of the catalogue of failures: B30.
 #[test]
 fn asking_for_a_run_begins_it_in_one_breath() {
     let world = World::of(diamond());
@@ -33,6 +34,7 @@ fn asking_for_a_run_begins_it_in_one_breath() {
     assert_eq!(sequences, [1, 2, 1], "each stream counts for itself");
 }
 
+/// Of the catalogue of failures: B38.
 #[test]
 fn a_run_is_asked_for_once_however_often_it_is_asked_for() {
     let mut world = World::of(diamond());
@@ -41,6 +43,7 @@ fn a_run_is_asked_for_once_however_often_it_is_asked_for() {
     assert_eq!(world.ask(&Command::Submit(Arc::new(submission()))), [""; 0]);
 }
 
+/// Of the catalogue of failures: A22.
 #[test]
 fn a_join_waits_for_all_its_branches() {
     let mut world = World::of(diamond());
@@ -61,6 +64,7 @@ fn a_join_waits_for_all_its_branches() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: B55, A3-25.
 #[test]
 fn under_continue_a_failed_branch_lets_the_others_end_and_its_join_never_starts() {
     for failed_first in [true, false] {
@@ -87,6 +91,7 @@ fn under_continue_a_failed_branch_lets_the_others_end_and_its_join_never_starts(
     }
 }
 
+/// Of the catalogue of failures: A2, B55, A3-26.
 #[test]
 fn under_end_a_failed_branch_kills_its_siblings_wherever_they_are() {
     let mut world = World::that_ends(vec![
@@ -129,6 +134,7 @@ fn under_end_a_failed_branch_kills_its_siblings_wherever_they_are() {
     assert_eq!(world.reason(), "task \"fails\" failed: exit code 1");
 }
 
+/// Of the catalogue of failures: A20.
 #[test]
 fn the_first_problem_is_what_a_run_names_as_its_reason() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[]), task("c", &[])]);
@@ -139,6 +145,7 @@ fn the_first_problem_is_what_a_run_names_as_its_reason() {
     assert_eq!(world.reason(), "task \"b\" failed: exit code 1");
 }
 
+/// Of the catalogue of failures: A21, B58, A3-23, H-12.
 #[test]
 fn a_task_is_retried_until_its_budget_is_used_up() {
     let mut world = World::of(vec![retried("a", &[], 2), task("b", &["a"])]);
@@ -277,6 +284,7 @@ fn start_nodes_run_alone_or_with_what_comes_before_or_after_them() {
     }
 }
 
+/// Of the catalogue of failures: A12, A3-05, H-12.
 #[test]
 fn a_task_that_takes_no_part_cannot_be_moved() {
     let mut world = World::start(
@@ -306,6 +314,7 @@ fn a_task_that_takes_no_part_cannot_be_moved() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: B41.
 #[test]
 fn a_submission_is_checked_against_its_workflow() {
     let workflow = workflow(diamond());
@@ -330,6 +339,7 @@ fn a_submission_is_checked_against_its_workflow() {
     );
 }
 
+/// Of the catalogue of failures: A0-67.
 #[test]
 fn a5_a_dry_run_decides_everything_and_asks_no_worker() {
     let world = World::start(

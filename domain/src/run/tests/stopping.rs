@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Of the catalogue of failures: B59, A3-41.
 #[test]
 fn a28_a_stop_while_a_task_is_queued_ends_the_run_at_once() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
@@ -15,6 +16,7 @@ fn a28_a_stop_while_a_task_is_queued_ends_the_run_at_once() {
     assert_eq!(world.stop(), [""; 0]);
 }
 
+/// Of the catalogue of failures: A7, A3-43.
 #[test]
 fn a29_a31_a_stop_while_a_worker_has_the_task_waits_for_its_word() {
     for words in [
@@ -50,6 +52,7 @@ fn a_stop_between_retries_gives_the_retry_up() {
     assert_eq!(world.submissions("a"), 1);
 }
 
+/// Of the catalogue of failures: B56, A3-27.
 #[test]
 fn a_failure_while_stopping_is_not_retried() {
     let mut world = World::of(vec![retried("a", &[], 3)]);
@@ -59,6 +62,7 @@ fn a_failure_while_stopping_is_not_retried() {
     world.ended(WorkflowState::Stop);
 }
 
+/// Of the catalogue of failures: B59.
 #[test]
 fn a_stop_that_finds_nothing_left_to_stop_is_a_success() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
@@ -94,6 +98,7 @@ fn an_ended_run_cannot_be_stopped() {
     world.ended(WorkflowState::Success);
 }
 
+/// Of the catalogue of failures: B12.
 #[test]
 fn a_run_that_nobody_asked_for_cannot_be_stopped_or_moved() {
     let mut run = Run::new(InstanceId(1_000), workflow(diamond()));
@@ -161,6 +166,7 @@ fn a31_killing_a_running_task_is_carried_out_by_its_worker() {
     world.ended(WorkflowState::Stop);
 }
 
+/// Of the catalogue of failures: A4.
 #[test]
 fn a23_what_was_killed_is_not_dispatched() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);

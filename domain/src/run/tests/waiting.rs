@@ -11,7 +11,7 @@ use crate::workflow_instance::{AlertKind, Obligation as Whole, Warning};
 fn timed(name: &str, strategy: TimeoutStrategy) -> TaskSpec {
     let mut spec = retried(name, &[], 3);
     spec.policy.timeout = Some(Timeout {
-        after: Duration::from_secs(60),
+        after: Duration::from_mins(1),
         strategy,
     });
     spec
@@ -45,12 +45,18 @@ fn dependent(name: &str, wait_on_failure: Option<u64>) -> TaskSpec {
 
 impl World {
     fn grant(&mut self, task: &str) -> Vec<String> {
-        let attempt = self.attempt(task);
-        self.ask_task(task, TaskCommand::GrantSlot { attempt })
+        let (attempt, claim) = (self.attempt(task), self.claim(task));
+        self.ask_task(task, TaskCommand::GrantSlot { attempt, claim })
     }
 
     fn take_back(&mut self, task: &str, attempt: u32) -> Vec<String> {
-        self.ask_task(task, TaskCommand::ReleaseSlot { attempt })
+        let claim = self.claim(task);
+        self.ask_task(task, TaskCommand::ReleaseSlot { attempt, claim })
+    }
+
+    /// How often the newest attempt has asked anew for a slot.
+    fn claim(&self, task: &str) -> u32 {
+        self.run.task(TaskCode::of_name(task)).unwrap().resumed
     }
 
     fn check(&mut self, task: &str, verdict: Verdict) -> Vec<String> {
@@ -111,6 +117,7 @@ fn a_delay_is_waited_out_once_and_a_stop_does_not_wait_for_it() {
     world.ended(WorkflowState::Stop);
 }
 
+/// Of the catalogue of failures: A3-31.
 #[test]
 fn a_task_killed_by_its_timeout_ends_the_run_in_stop_and_is_not_retried() {
     for (strategy, alerts) in [
@@ -132,6 +139,7 @@ fn a_task_killed_by_its_timeout_ends_the_run_in_stop_and_is_not_retried() {
     }
 }
 
+/// Of the catalogue of failures: A13.
 #[test]
 fn a_timeout_that_warns_tells_somebody_once_and_the_task_goes_on() {
     let mut world = World::of(vec![timed("a", TimeoutStrategy::Warn)]);
@@ -183,6 +191,7 @@ fn the_run_says_how_long_its_tasks_wait_for_a_worker_when_they_do_not() {
     world.ended(WorkflowState::Failure);
 }
 
+/// Of the catalogue of failures: A3-34, H-11.
 #[test]
 fn a_task_of_a_group_waits_for_its_slot_and_gives_it_back() {
     let mut world = World::of(vec![grouped("a", &[]), task("b", &["a"])]);
@@ -222,6 +231,7 @@ fn a_task_that_waits_for_a_slot_is_paused_and_resumed_with_the_same_attempt() {
     assert_eq!(world.attempt("a"), 1);
 }
 
+/// Of the catalogue of failures: A3-40.
 #[test]
 fn a_run_that_takes_turns_submits_nothing_until_it_is_its_turn() {
     let mut world = World::start(vec![task("a", &[])], in_turn());

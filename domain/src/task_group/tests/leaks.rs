@@ -12,10 +12,10 @@ use crate::workflow_definition::TaskGroupRef;
 /// What an attempt and its group tell each other.
 #[derive(Clone, Copy, Debug)]
 enum Message {
-    Ask(AttemptId),
-    Release(AttemptId),
-    Granted(AttemptId),
-    Released(AttemptId),
+    Ask(AttemptId, u32),
+    Release(AttemptId, u32),
+    Granted(AttemptId, u32),
+    Released(AttemptId, u32),
 }
 
 /// What happens next; the numbers choose among what there is.
@@ -206,13 +206,17 @@ impl World {
         for (index, task) in self.tasks.iter().enumerate() {
             for owed in task.obligations() {
                 match owed {
-                    task_instance::Obligation::AskSlot { attempt: n, .. } => {
+                    task_instance::Obligation::AskSlot {
+                        attempt: n, claim, ..
+                    } => {
                         self.to_group
-                            .push_back(Message::Ask(attempt(index as u64, n)));
+                            .push_back(Message::Ask(attempt(index as u64, n), claim));
                     }
-                    task_instance::Obligation::ReleaseSlot { attempt: n, .. } => {
+                    task_instance::Obligation::ReleaseSlot {
+                        attempt: n, claim, ..
+                    } => {
                         let id = attempt(index as u64, n);
-                        self.to_group.push_back(Message::Release(id));
+                        self.to_group.push_back(Message::Release(id, claim));
                     }
                     task_instance::Obligation::FindWorker { .. }
                     | task_instance::Obligation::Send { .. }
@@ -227,7 +231,7 @@ impl World {
         let granted = self
             .group
             .obligations()
-            .map(|owed| Message::Granted(owed.granted));
+            .map(|owed| Message::Granted(owed.granted, owed.claim));
         self.to_tasks.extend(granted);
     }
 
@@ -235,30 +239,34 @@ impl World {
         use task_instance::Command as Task;
         let index = |id: AttemptId| id.task.task.0 as usize;
         match message {
-            Message::Ask(id) => self.ask_group(&Command::Ask {
+            Message::Ask(id, claim) => self.ask_group(&Command::Ask {
                 attempt: id,
+                claim,
                 priority: 0,
             }),
-            Message::Release(id) => {
-                self.ask_group(&Command::Release { attempt: id });
-                self.to_tasks.push_back(Message::Released(id));
+            Message::Release(id, claim) => {
+                self.ask_group(&Command::Release { attempt: id, claim });
+                self.to_tasks.push_back(Message::Released(id, claim));
             }
-            Message::Granted(id) => {
+            Message::Granted(id, claim) => {
                 let grant = Task::GrantSlot {
                     attempt: id.number,
+                    claim,
                     terms: self.terms(),
                 };
                 self.ask_task(index(id), &grant);
                 let task = &self.tasks[index(id)];
-                let claims = task.attempt == id.number && task.claim.is_some();
+                let claims =
+                    task.attempt == id.number && task.resumed == claim && task.claim.is_some();
+                let over = task.releasing.get(&id.number);
                 // Whoever has no use for it says so.
-                if !claims && !task.releasing.contains_key(&id.number) {
-                    self.to_group.push_back(Message::Release(id));
+                if !claims && over.is_none_or(|over| over.claim < claim) {
+                    self.to_group.push_back(Message::Release(id, claim));
                 }
             }
-            Message::Released(id) => {
+            Message::Released(id, claim) => {
                 let attempt = id.number;
-                self.ask_task(index(id), &Task::ReleaseSlot { attempt });
+                self.ask_task(index(id), &Task::ReleaseSlot { attempt, claim });
             }
         }
     }
@@ -266,10 +274,8 @@ impl World {
     fn check(&self) {
         let size = self.group.size.unwrap() as usize;
         assert!(self.group.holders.len() <= size, "{:?}", self.group);
-        if self.in_order {
-            let used = self.tasks.iter().filter(|task| uses_slot(task)).count();
-            assert!(used <= size, "{used} of {size}: {:?}", self.group);
-        }
+        let used = self.tasks.iter().filter(|task| uses_slot(task)).count();
+        assert!(used <= size, "{used} of {size}: {:?}", self.group);
     }
 
     /// Nothing is lost any more, and everything comes to its end.

@@ -32,6 +32,7 @@ fn a_failure_without_a_budget_is_for_good() {
         .then(&[finished(1, Outcome::Failure)]);
 }
 
+/// Of the catalogue of failures: B56, B58, A3-22.
 #[test]
 fn a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
     let answer = given(&running())
@@ -50,6 +51,7 @@ fn a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
         .then_nothing();
 }
 
+/// Of the catalogue of failures: B56.
 #[test]
 fn the_retry_budget_is_exhausted_by_failures_and_by_nothing_else() {
     let mut task = TaskInstance::default();
@@ -94,6 +96,7 @@ fn only_a_failure_is_retried() {
     }
 }
 
+/// Of the catalogue of failures: B27.
 #[test]
 fn a24_a25_a_failure_before_the_start_is_retried_after_the_interval() {
     // No work directory, no such user: the worker's first word is the end, and its clock may be wrong.
@@ -241,6 +244,7 @@ fn a34_a_killed_attempt_that_starts_all_the_same_stays_to_be_killed() {
     assert_eq!(answer.state.holder(1), None);
 }
 
+/// Of the catalogue of failures: H-19.
 #[test]
 fn a35_a_kill_stays_owed_until_the_worker_reports_an_end() {
     let dying = and(running(), kill_requested(1));

@@ -14,6 +14,7 @@ fn replaced() -> Vec<Event> {
     [running(), vec![lost(1), resubmitted(2, 0)]].concat()
 }
 
+/// Of the catalogue of failures: A0-01, A0-02, A0-04, H-09.
 #[test]
 fn a36_a37_a45_an_attempt_whose_worker_dies_is_replaced_at_once_and_costs_no_retry() {
     for past in [asked(), on_worker(), running()] {
@@ -62,6 +63,7 @@ fn a_lost_attempt_that_nobody_wants_is_not_replaced() {
         .then_nothing();
 }
 
+/// Of the catalogue of failures: A0-06, A0-11, H-16.
 #[test]
 fn a38_only_the_incarnation_that_died_loses_its_attempts() {
     for stranger in [reborn("a", 2), worker("b")] {
@@ -76,6 +78,7 @@ fn a38_only_the_incarnation_that_died_loses_its_attempts() {
         .then(&[lost(2), resubmitted(3, 0)]);
 }
 
+/// Of the catalogue of failures: A0-05, A0-16, H-03, H-06.
 #[test]
 fn a38_what_no_worker_has_cannot_be_lost() {
     for past in [
@@ -88,6 +91,7 @@ fn a38_what_no_worker_has_cannot_be_lost() {
     }
 }
 
+/// Of the catalogue of failures: H-05.
 #[test]
 fn a39_a_result_of_a_fenced_attempt_is_noted_once_and_the_new_attempt_goes_on() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Kill] {

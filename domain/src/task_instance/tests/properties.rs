@@ -99,8 +99,8 @@ fn some_news() -> impl Strategy<Value = Command> {
         }),
         3 => some_terms().prop_map(Command::Wake),
         3 => (attempt.clone(), some_terms())
-            .prop_map(|(attempt, terms)| Command::GrantSlot { attempt, terms }),
-        2 => attempt.clone().prop_map(|attempt| Command::ReleaseSlot { attempt }),
+            .prop_map(|(attempt, terms)| Command::GrantSlot { attempt, claim: 0, terms }),
+        2 => attempt.clone().prop_map(|attempt| Command::ReleaseSlot { attempt, claim: 0 }),
         3 => (attempt, index.clone(), prop::option::weighted(0.3, Just(Wake::Resume))).prop_map(
             move |(attempt, index, wake)| Command::StartChild {
                 attempt,
@@ -184,6 +184,7 @@ fn check_state(task: &TaskInstance) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1_000, ..ProptestConfig::default() })]
 
+    /// Of the catalogue of failures: B29.
     #[test]
     fn what_decide_says_evolve_takes_and_saying_it_again_adds_nothing(
         commands in prop::collection::vec(some_command(), 1..40)
@@ -209,6 +210,7 @@ proptest! {
         }
     }
 
+    /// Of the catalogue of failures: H-26.
     #[test]
     fn no_news_brings_back_what_has_ended(
         past in prop::collection::vec(some_command(), 1..40),
@@ -229,7 +231,17 @@ proptest! {
                     terms: terms(),
                 },
                 Stage::OnEngine { .. } => conclude(Outcome::Kill),
-                _ => kill(),
+                Stage::Absent
+                | Stage::Delayed { .. }
+                | Stage::WaitingSlot { .. }
+                | Stage::Submitted
+                | Stage::Retrying { .. }
+                | Stage::Paused
+                | Stage::Succeeded { .. }
+                | Stage::Failed { .. }
+                | Stage::Killed { .. }
+                | Stage::Lost { .. }
+                | Stage::Replacing => kill(),
             };
             task = fold(task.clone(), &task.decide(&end).unwrap());
         }
@@ -247,6 +259,7 @@ proptest! {
         }
     }
 
+    /// Of the catalogue of failures: A3-10, A3-52.
     #[test]
     fn every_order_and_number_of_the_reports_of_an_attempt_ends_in_the_same_state(
         order in prop::collection::vec(0..3_usize, 0..12),
@@ -294,6 +307,7 @@ proptest! {
         prop_assert!(starts.count() <= 1);
     }
 
+    /// Of the catalogue of failures: B10.
     #[test]
     fn an_attempt_only_moves_forward_unless_it_was_refused_or_paused(
         commands in prop::collection::vec(some_command(), 1..40)

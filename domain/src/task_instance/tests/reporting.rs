@@ -5,6 +5,7 @@ use crate::aggregate::Aggregate;
 use crate::task_instance::{Obligation, Phase, TaskState};
 use crate::testing::{fold, reborn};
 
+/// Of the catalogue of failures: B33, A3-47.
 #[test]
 fn a_task_is_submitted_once() {
     given(&[])
@@ -22,6 +23,7 @@ fn a_task_is_submitted_once() {
         .then_nothing();
 }
 
+/// Of the catalogue of failures: B5, H-09.
 #[test]
 fn asking_a_worker_is_recorded_before_it_is_asked() {
     given(&[submitted()])
@@ -50,6 +52,7 @@ fn two_workers_are_never_asked_for_one_attempt() {
     }
 }
 
+/// Of the catalogue of failures: B5.
 #[test]
 fn a1_accepted_by_a_worker_it_is_dispatched_and_has_not_started() {
     let answer = given(&asked())
@@ -104,6 +107,7 @@ fn a5_a_dry_run_ends_without_a_worker() {
     );
 }
 
+/// Of the catalogue of failures: B7.
 #[test]
 fn a5_a_result_may_be_the_first_and_only_report() {
     given(&asked())
@@ -111,6 +115,7 @@ fn a5_a_result_may_be_the_first_and_only_report() {
         .then(&[dispatched(1), finished(1, Outcome::Success)]);
 }
 
+/// Of the catalogue of failures: B4, B6.
 #[test]
 fn a7_a_start_before_the_acceptance_is_both_and_the_acceptance_then_says_nothing_new() {
     let past = [dispatched(1), started(1)];
@@ -120,6 +125,7 @@ fn a7_a_start_before_the_acceptance_is_both_and_the_acceptance_then_says_nothing
         .then_nothing();
 }
 
+/// Of the catalogue of failures: B7, A3-12, H-07.
 #[test]
 fn a8_a_result_before_running_ends_the_attempt() {
     let ended = and(on_worker(), finished(1, Outcome::Success));
@@ -130,6 +136,7 @@ fn a8_a_result_before_running_ends_the_attempt() {
     assert_eq!(answer.state.state(), Some(TaskState::Success));
 }
 
+/// Of the catalogue of failures: B8.
 #[test]
 fn a9_a_repeated_start_changes_nothing() {
     for _ in 0..3 {
@@ -139,6 +146,7 @@ fn a9_a_repeated_start_changes_nothing() {
     }
 }
 
+/// Of the catalogue of failures: B9.
 #[test]
 fn a10_a_repeated_result_changes_nothing_and_charges_no_retry() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Kill] {
@@ -167,6 +175,7 @@ fn a12_a_success_after_the_kill_does_not_bring_the_task_back() {
     assert_eq!(answer.state.state(), Some(TaskState::Kill));
 }
 
+/// Of the catalogue of failures: B2.
 #[test]
 fn a13_a_start_that_was_lost_counts_when_it_is_sent_again() {
     let before = fold(TaskInstance::default(), &on_worker());
@@ -176,6 +185,7 @@ fn a13_a_start_that_was_lost_counts_when_it_is_sent_again() {
         .then(&[started(1)]);
 }
 
+/// Of the catalogue of failures: H-27.
 #[test]
 fn a14_a_result_that_was_lost_counts_when_it_is_sent_again_even_by_the_restarted_worker() {
     let again = Command::ReportFinished {
@@ -189,6 +199,7 @@ fn a14_a_result_that_was_lost_counts_when_it_is_sent_again_even_by_the_restarted
         .then(&[finished(1, Outcome::Success)]);
 }
 
+/// Of the catalogue of failures: A14, B17, B25, A3-58.
 #[test]
 fn a15_a16_reports_whose_acks_were_lost_have_no_second_effect_in_any_order() {
     let ended = and(running(), finished(1, Outcome::Success));
@@ -212,6 +223,7 @@ fn a17_a_decision_that_was_never_stored_is_taken_again_and_is_the_same() {
     assert_eq!(before.decide(&report), first);
 }
 
+/// Of the catalogue of failures: B22.
 #[test]
 fn a21_a_refused_attempt_waits_for_a_worker_again_and_counts_the_refusals() {
     given(&asked())
@@ -231,6 +243,7 @@ fn a21_a_refused_attempt_waits_for_a_worker_again_and_counts_the_refusals() {
         }]);
 }
 
+/// Of the catalogue of failures: B23, B25.
 #[test]
 fn a21_a_refusal_by_somebody_else_or_after_the_acceptance_is_old_news() {
     given(&asked()).when(&refuse(1, "b")).then_nothing();
@@ -241,6 +254,7 @@ fn a21_a_refusal_by_somebody_else_or_after_the_acceptance_is_old_news() {
         .then_nothing();
 }
 
+/// Of the catalogue of failures: A4.
 #[test]
 fn a23_a_task_killed_in_the_queue_is_not_dispatched_any_more() {
     let killed = [
@@ -293,6 +307,7 @@ fn a_worker_that_holds_an_attempt_of_another_worker_is_not_believed() {
     }
 }
 
+/// Of the catalogue of failures: A12, A15, B12, A3-58.
 #[test]
 fn reports_of_attempts_that_never_were_change_nothing() {
     for past in [vec![], vec![submitted()], asked(), running()] {

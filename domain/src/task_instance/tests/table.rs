@@ -150,10 +150,11 @@ fn said_by_the_engine(task: &TaskInstance) -> Vec<(&'static str, Command)> {
             "GRANT",
             Command::GrantSlot {
                 attempt,
+                claim: 0,
                 terms: grouped(),
             },
         ),
-        ("RELEASE", Command::ReleaseSlot { attempt }),
+        ("RELEASE", Command::ReleaseSlot { attempt, claim: 0 }),
         ("DISPATCH", dispatch("a")),
         ("LOSE", lose(worker("a"), true)),
         ("LOSE/END", lose(worker("a"), false)),

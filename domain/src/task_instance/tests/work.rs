@@ -87,6 +87,7 @@ fn with_children(more: &[Event]) -> Vec<Event> {
     [&[submitted(), engaged(CHILDREN, None)], more].concat()
 }
 
+/// Of the catalogue of failures: A0-17.
 #[test]
 fn what_the_engine_carries_out_runs_without_a_worker() {
     let answer = given(&[submitted()])
@@ -269,6 +270,7 @@ fn a_conclusion_keeps_what_was_chosen_and_is_told_once() {
     assert_eq!(again, Ok(vec![]));
 }
 
+/// Of the catalogue of failures: A13, A3-31, H-12.
 #[test]
 fn a_task_that_runs_too_long_is_told_of_or_killed_as_its_author_wants() {
     for (strategy, killed) in [

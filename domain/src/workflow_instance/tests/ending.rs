@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Of the catalogue of failures: A3-42.
 #[test]
 fn a_run_ends_as_its_tasks_did() {
     let unstarted = Tally {
@@ -80,6 +81,7 @@ fn a_blocked_run_is_blocked_even_if_nothing_was_left_unless_a_task_did_not_end_w
     }
 }
 
+/// Of the catalogue of failures: A19.
 #[test]
 fn a_run_ends_once_and_not_before_it_began() {
     given(&ended(WorkflowState::Failure))
@@ -92,6 +94,7 @@ fn a_run_ends_once_and_not_before_it_began() {
         );
 }
 
+/// Of the catalogue of failures: A19.
 #[test]
 fn whoever_wants_to_be_told_of_an_end_is_owed_an_alert_until_it_is_settled() {
     let told = |warning, tally| {
@@ -122,6 +125,7 @@ fn whoever_wants_to_be_told_of_an_end_is_owed_an_alert_until_it_is_settled() {
     assert_eq!(told(Warning::All, one_failed()), failure);
 }
 
+/// Of the catalogue of failures: A3-32.
 #[test]
 fn an_alert_is_owed_until_it_is_settled_once_also_after_the_end() {
     let alert = Alert {
@@ -159,10 +163,11 @@ fn an_alert_is_owed_until_it_is_settled_once_also_after_the_end() {
         .then_nothing();
 }
 
+/// Of the catalogue of failures: B40.
 #[test]
 fn a_run_that_takes_too_long_raises_one_alert_and_goes_on() {
     let asked = Submission {
-        timeout: Some(Duration::from_secs(60)),
+        timeout: Some(Duration::from_mins(1)),
         ..submission()
     };
     let begun = given(&[asked_as(asked)]).when(&start()).state;

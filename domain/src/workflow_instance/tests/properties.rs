@@ -27,7 +27,7 @@ fn some_start() -> impl Strategy<Value = Command> {
                 version,
                 execution,
                 warning,
-                timeout: limited.then_some(Duration::from_secs(60)),
+                timeout: limited.then_some(Duration::from_mins(1)),
                 ..submission()
             }))
         },

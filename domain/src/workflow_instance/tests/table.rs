@@ -84,7 +84,7 @@ fn asked_for(version: u32, execution: Execution) -> Command {
     Command::Submit(Arc::new(Submission {
         version,
         execution,
-        timeout: Some(Duration::from_secs(60)),
+        timeout: Some(Duration::from_mins(1)),
         ..submission()
     }))
 }

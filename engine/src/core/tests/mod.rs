@@ -12,6 +12,8 @@ use proto::worker::engine_message::Body;
 use proto::worker::{self as wire, Hello, WorkerMessage, report, worker_message};
 use store::{Append, Log, MemoryLog};
 
+mod across;
+mod asking;
 mod over_time;
 mod ownership;
 
@@ -33,6 +35,8 @@ struct Bench {
     epoch: u64,
     /// The log takes events, but its answers are kept back.
     deaf: bool,
+    /// The next append to this shard is refused.
+    refuse: Option<ShardId>,
     answers: Vec<Input>,
     sent: Vec<(SessionId, Body)>,
     closed: Vec<SessionId>,
@@ -51,7 +55,7 @@ impl Bench {
     fn new(log: &Arc<MemoryLog>, engine: &str) -> Self {
         let settings = Settings {
             engine: engine.to_owned(),
-            shards: 1,
+            shards: log.shards(),
             worker_lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
@@ -62,6 +66,7 @@ impl Bench {
             at: SECOND,
             epoch: 0,
             deaf: false,
+            refuse: None,
             answers: Vec::new(),
             sent: Vec::new(),
             closed: Vec::new(),
@@ -156,7 +161,13 @@ impl Bench {
                 return self.sent.push((session, message.body.unwrap()));
             }
             Output::Close { session } => return self.closed.push(session),
-            Output::SteppedDown { epoch, .. } => return self.stepped_down.push(epoch),
+            Output::SteppedDown { shard, epoch } => {
+                let owner = &self.core.settings.engine;
+                let head = 0;
+                let lease = store::Lease { shard, epoch, head };
+                now(self.log.release(owner, &[lease])).unwrap();
+                return self.stepped_down.push(epoch);
+            }
             Output::Look {
                 task,
                 attempt,
@@ -180,7 +191,11 @@ impl Bench {
 
     fn append(&mut self, generation: u64, append: Append) -> Input {
         let (shard, head) = (append.shard, append.after.head + append.events.len() as u64);
-        match now(self.log.append(append)) {
+        let written = match self.refuse.take_if(|refused| *refused == shard) {
+            Some(_) => Err(AppendError::Unavailable("refused".to_owned())),
+            None => now(self.log.append(append)),
+        };
+        match written {
             Ok(()) => Input::Appended {
                 shard,
                 generation,
@@ -196,14 +211,16 @@ impl Bench {
 
     fn lease_until(&mut self, until: i64) {
         let owner = self.core.settings.engine.clone();
-        self.epoch = now(self.log.acquire(&owner, 1, 1)).unwrap()[0].epoch;
-        let (shard, epoch, until) = (SHARD, self.epoch, Timestamp(until));
-        self.handle(Input::Leased {
-            shard,
-            epoch,
-            until,
-            from: String::new(),
-        });
+        let most = usize::from(self.log.shards()) - self.core.ready_shards().count();
+        for lease in now(self.log.acquire(&owner, most, 1)).unwrap() {
+            self.epoch = lease.epoch;
+            self.handle(Input::Leased {
+                shard: lease.shard,
+                epoch: lease.epoch,
+                until: Timestamp(until),
+                from: String::new(),
+            });
+        }
     }
 
     fn lease(&mut self) {
@@ -289,8 +306,8 @@ fn attempt(number: u32) -> AttemptId {
     AttemptId { task, number }
 }
 
-fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
-    let spec = WorkflowSpec {
+fn spec_of(retry: RetryPolicy) -> WorkflowSpec {
+    WorkflowSpec {
         name: "w".to_owned(),
         project: "p".to_owned(),
         tasks: vec![TaskSpec {
@@ -307,7 +324,11 @@ fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
             },
         }],
         ..WorkflowSpec::default()
-    };
+    }
+}
+
+fn wanted(retry: RetryPolicy) -> (Arc<Workflow>, Arc<Submission>) {
+    let spec = spec_of(retry);
     let submission = Submission {
         definition: DefinitionCode::new("p", "w"),
         version: 1,

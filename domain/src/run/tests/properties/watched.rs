@@ -148,9 +148,9 @@ impl Watched {
             Turn::Slot(task, attempt, grant) => {
                 let attempt = *attempt;
                 let word = if *grant {
-                    TaskCommand::GrantSlot { attempt }
+                    TaskCommand::GrantSlot { attempt, claim: 0 }
                 } else {
-                    TaskCommand::ReleaseSlot { attempt }
+                    TaskCommand::ReleaseSlot { attempt, claim: 0 }
                 };
                 self.ask_task(code(*task), word);
             }
@@ -228,7 +228,7 @@ impl Watched {
     fn meet_whole(&mut self, owed: &Whole, how: usize) {
         match owed {
             Whole::AskTurn { run_times } => {
-                let answer = if how % 8 == 0 {
+                let answer = if how.is_multiple_of(8) {
                     TurnAnswer::Refused {
                         reason: "an earlier run has not ended".to_owned(),
                     }
@@ -273,8 +273,14 @@ impl Watched {
                 self.world.now = self.world.now.max(*at);
                 TaskCommand::Wake
             }
-            Owed::AskSlot { attempt, .. } => TaskCommand::GrantSlot { attempt: *attempt },
-            Owed::ReleaseSlot { attempt, .. } => TaskCommand::ReleaseSlot { attempt: *attempt },
+            Owed::AskSlot { attempt, claim, .. } => TaskCommand::GrantSlot {
+                attempt: *attempt,
+                claim: *claim,
+            },
+            Owed::ReleaseSlot { attempt, claim, .. } => TaskCommand::ReleaseSlot {
+                attempt: *attempt,
+                claim: *claim,
+            },
             Owed::StartChild { attempt, index } => {
                 self.children += 1;
                 TaskCommand::StartChild {
