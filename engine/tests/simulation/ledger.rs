@@ -30,7 +30,6 @@ pub(crate) struct Seen {
     pub(crate) submission: Arc<Submission>,
     /// How it ended; none while it has not.
     pub(crate) ended: Option<WorkflowState>,
-    pub(crate) deleted: bool,
 }
 
 impl Ledger {
@@ -76,7 +75,6 @@ impl Ledger {
             let seen = Seen {
                 submission: submission.clone(),
                 ended: None,
-                deleted: false,
             };
             self.runs.insert(id, seen);
         }
@@ -85,8 +83,6 @@ impl Ledger {
             run.ended = Some(*state);
         } else if let Event::Restarted { .. } = event {
             run.ended = None;
-        } else if let Event::Deleted {} = event {
-            run.deleted = true;
         }
     }
 

@@ -73,6 +73,23 @@ fn a_failure_outweighs_a_pause() {
 }
 
 #[test]
+fn a_retry_that_a_pause_gives_up_ends_all_where_one_failure_does() {
+    let mut world = World::that_ends(vec![retried("a", &[], 1), task("b", &[])]);
+    world.run_on_worker("b");
+    world.fail("a");
+    assert_eq!(
+        world.pause(),
+        [
+            "run pause_requested",
+            "a retry_abandoned",
+            "b kill_requested"
+        ]
+    );
+    world.end("b", Outcome::Kill);
+    world.ended(WorkflowState::Failure);
+}
+
+#[test]
 fn a_pause_gives_a_pending_retry_up() {
     let mut world = World::of(vec![retried("a", &[], 3)]);
     world.fail("a");
