@@ -52,8 +52,7 @@ fn a_gate_holds_the_run_until_somebody_has_looked() {
 fn policies_delay_warn_and_leave_out() {
     let world = World::new();
     let document = run(&world, "policies.yaml", &[]).exits(0).json();
-    let expected = ["later", "patient", "summary", "urgent"]
-        .map(|name| (name, ("SUCCESS", 1)));
+    let expected = ["later", "patient", "summary", "urgent"].map(|name| (name, ("SUCCESS", 1)));
     assert_eq!(states(&document), BTreeMap::from(expected));
 }
 
@@ -66,10 +65,7 @@ fn a_request_is_answered_by_another_task() {
     let document = run(&world, "web.yaml", &["--param", &port]).exits(0).json();
     assert_eq!(document["state"], "SUCCESS");
     let said = log(&world, &document, "report");
-    assert_eq!(
-        said,
-        "the answer: {\"day\": \"monday\", \"rows\": 42}\n"
-    );
+    assert_eq!(said, "the answer: {\"day\": \"monday\", \"rows\": 42}\n");
 }
 
 #[test]
