@@ -237,7 +237,7 @@ impl Past {
             definition: asked.definition,
             version: asked.version,
             state,
-            command: restart.map_or("START_PROCESS", Restart::name).to_owned(),
+            command: restart.map_or(asked.command(), Restart::name).to_owned(),
             run_times: self.workflow.run_times,
             submit_time: self.submitted,
             schedule_time: asked.schedule_time,

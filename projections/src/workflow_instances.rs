@@ -241,7 +241,7 @@ fn submit(row: &mut Patch<'_>, asked: &Submission) {
         .text("workflow", workflow)
         .id("definition", definition.0)
         .int("version", *version)
-        .text("command", "START_PROCESS")
+        .text("command", asked.command())
         .int("run_times", 1)
         .text("failure", &json(failure))
         .text("priority", &json(priority))

@@ -246,6 +246,7 @@ fn full_submission() -> Submission {
             task: TaskCode(5),
             index: 1,
             depth: 2,
+            dynamic: false,
         }),
         ..submission()
     }

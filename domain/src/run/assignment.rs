@@ -35,8 +35,12 @@ impl Run {
         let node = self.definition.graph().node(code)?;
         let submission = self.workflow.submission.as_ref()?;
         let spec = self.spec(node);
-        let params = self.values(node);
+        let mut params = self.values(node);
         let (body, options) = self.body(node, &params);
+        // What is put into a text here need not travel with every attempt; what is bound there must.
+        if !matches!(spec.kind, TaskKind::Sql(_) | TaskKind::Plugin { .. }) {
+            params.retain(|name, _| !name.starts_with("system."));
+        }
         Some(Assignment {
             attempt: AttemptId {
                 task: self.task_id(node),

@@ -363,6 +363,7 @@ impl Run {
                 task: code,
                 index,
                 depth: self.depth() + 1,
+                dynamic: matches!(self.spec(node).kind, TaskKind::Dynamic { .. }),
             }),
             ..Submission::default()
         };
@@ -426,10 +427,11 @@ impl Run {
             Verdict::Waiting => None,
             Verdict::Holds => Some(self.succeeding(node, now, &[])),
             Verdict::Fails if wait_on_failure.is_some_and(|span| since.after(span) > now) => None,
-            Verdict::Fails => Some(failing(
-                now,
-                "what it depends on did not end well in every interval".to_owned(),
-            )),
+            Verdict::Fails => {
+                let leaves: Vec<String> = when.leaves().iter().map(|leaf| leaf.words()).collect();
+                let reason = format!("it did not end well: {}", leaves.join(", "));
+                Some(failing(now, reason))
+            }
         }
     }
 

@@ -330,6 +330,19 @@ pub struct Upstream {
     pub value: String,
 }
 
+impl Upstream {
+    /// What is waited for, for people.
+    pub fn words(&self) -> String {
+        let Self {
+            workflow, value, ..
+        } = self;
+        match &self.task {
+            Some(task) => format!("task \"{task}\" of workflow \"{workflow}\" ({value})"),
+            None => format!("workflow \"{workflow}\" ({value})"),
+        }
+    }
+}
+
 /// The values that one parameter of a DYNAMIC task's children takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -190,6 +190,9 @@ pub struct Parent {
     pub index: u32,
     /// How many runs are above it.
     pub depth: u32,
+    /// The task makes as many children as there are combinations of its values.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dynamic: bool,
 }
 
 /// Which tasks of a workflow take part in a run.
@@ -271,6 +274,16 @@ pub enum Restart {
     StartFailureTaskProcess,
     /// Chosen tasks.
     ExecuteTask,
+}
+
+impl Submission {
+    /// As what the run was first run, as clients see it (`CommandType` of `DolphinScheduler`).
+    pub fn command(&self) -> &'static str {
+        match self.parent {
+            Some(Parent { dynamic: true, .. }) => "DYNAMIC_GENERATION",
+            Some(Parent { dynamic: false, .. }) | None => "START_PROCESS",
+        }
+    }
 }
 
 impl Restart {

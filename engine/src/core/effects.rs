@@ -1,5 +1,7 @@
 //! From decisions to effects: what a task owes is noted when it is decided and leaves when it is durable.
 
+use std::collections::HashSet;
+
 use domain::run::{self, Run, Step, TaskCommand};
 use domain::task_instance::{Obligation, Stage};
 use domain::{
@@ -544,17 +546,15 @@ impl Core {
     }
 }
 
-/// The tasks that the steps are about, each once.
+/// The tasks that the steps are about, each once, in the order in which they come up.
 fn touched(steps: &[Step]) -> Vec<TaskId> {
-    let mut touched: Vec<TaskId> = Vec::with_capacity(steps.len());
-    for step in steps {
-        if let Fact::Task(task, _) = &step.fact
-            && touched.last() != Some(task)
-        {
-            touched.push(*task);
+    let mut seen = HashSet::with_capacity(steps.len());
+    let tasks = steps.iter().filter_map(|step| {
+        if let Fact::Task(task, _) = &step.fact {
+            Some(*task)
+        } else {
+            None
         }
-    }
-    touched.sort_unstable();
-    touched.dedup();
-    touched
+    });
+    tasks.filter(|task| seen.insert(*task)).collect()
 }

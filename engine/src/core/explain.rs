@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::run::Run;
 use domain::task_instance::{Phase, Stage, TaskInstance, Work};
-use domain::workflow_definition::{Node, TaskSpec};
+use domain::workflow_definition::{Node, TaskKind, TaskSpec};
 use domain::workflow_instance;
 use domain::{AttemptId, InstanceId, TaskId, Timestamp};
 
@@ -131,7 +131,7 @@ impl Core {
                 ),
                 Phase::Running => ("RUNNING", format!("it runs on worker {}", worker.id)),
             },
-            Stage::OnEngine { work, kill, .. } => children(run, spec, state, *work, kill.as_ref()),
+            Stage::OnEngine { work, kill, .. } => children(spec, state, *work, kill.as_ref()),
             Stage::Retrying { due, reason } => (
                 "RETRY",
                 format!(
@@ -299,7 +299,6 @@ fn predecessors(run: &Run, node: Node) -> (&'static str, String) {
 }
 
 fn children(
-    run: &Run,
     spec: &TaskSpec,
     state: &TaskInstance,
     work: Work,
@@ -320,11 +319,23 @@ fn children(
     }
     match work {
         Work::Check => {
-            let leaves = run.wanted(spec.code).unwrap_or_default().len();
-            (
-                "UPSTREAM",
-                format!("it waits until other workflows have run ({leaves} conditions)"),
-            )
+            let leaves: Vec<String> = match &spec.kind {
+                TaskKind::Dependent { when, .. } => {
+                    when.leaves().iter().map(|leaf| leaf.words()).collect()
+                }
+                TaskKind::Shell { .. }
+                | TaskKind::Noop {}
+                | TaskKind::Python { .. }
+                | TaskKind::Http(_)
+                | TaskKind::Sql(_)
+                | TaskKind::Plugin { .. }
+                | TaskKind::Conditions { .. }
+                | TaskKind::Switch { .. }
+                | TaskKind::SubWorkflow { .. }
+                | TaskKind::Dynamic { .. }
+                | TaskKind::Blocking { .. } => Vec::new(),
+            };
+            ("UPSTREAM", format!("it waits for {}", leaves.join(", ")))
         }
         Work::Children { planned, .. } if running.is_empty() => (
             "CHILD",

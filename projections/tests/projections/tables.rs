@@ -226,6 +226,7 @@ async fn each_attempt_names_the_runs_that_it_started() {
                 task: task("load").task,
                 index,
                 depth: 1,
+                dynamic: false,
             };
             Fact::Workflow(child(number), asked(world, Some(parent)))
         };

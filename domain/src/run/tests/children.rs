@@ -255,6 +255,7 @@ fn a_child_inherits_what_its_run_was_started_with_and_knows_its_parent() {
             task: code,
             index: 0,
             depth: 1,
+            dynamic: false,
         })
     );
     assert_eq!(world.run.child_start(TaskCode(1), 0), None);
@@ -284,6 +285,7 @@ fn workflows_that_run_each_other_without_end_come_to_one() {
                 task: TaskCode(7),
                 index: 0,
                 depth: 16,
+                dynamic: false,
             }),
             ..submission()
         },
@@ -324,6 +326,7 @@ fn a_child_tells_its_parent_how_it_ended_and_only_then() {
         task: TaskCode(7),
         index: 3,
         depth: 1,
+        dynamic: false,
     };
     let mut world = World::start(
         vec![task("a", &[])],
