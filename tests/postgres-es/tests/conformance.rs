@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use cqrs_es::persist::{PersistedEventStore, QueryReplay};
 use cqrs_es::{CqrsFramework, EventEnvelope, EventStore, Query};
 use domain::Timestamp;
-use domain::task_instance::{Command, Event, Outcome, TaskInstance};
+use domain::task_instance::{Command, Conclusion, Event, Outcome, TaskInstance, Terms};
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 use store::cqrs::{Hosted, HotStore, Repository, Said};
@@ -26,12 +26,17 @@ const SCRATCH: [&str; 2] = [
 
 /// A task's life; the reason is large enough to lie among the blobs.
 fn commands() -> Vec<Command> {
-    let conclude = Command::Conclude {
+    let conclude = Command::Conclude(Conclusion {
         outcome: Outcome::Failure,
         at: Timestamp(5),
         reason: "no \"such\" worker ".repeat(1_000),
-    };
-    vec![Command::Submit, Command::Submit, conclude]
+        ran: false,
+        var_pool: vec![],
+        branches: None,
+        retry: None,
+    });
+    let submit = || Command::Submit(Terms::default());
+    vec![submit(), submit(), conclude]
 }
 
 async fn command(framework: CqrsFramework<Task, impl EventStore<Task>>) {
