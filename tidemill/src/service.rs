@@ -59,6 +59,10 @@ pub(crate) struct Options {
     pub(crate) config: Config,
 }
 
+/// How long a start waits for its shards.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(5);
 /// How long answers under way may take when the service ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Shards of a log whose creator asked for no number: enough for a few engines to share.
@@ -158,7 +162,30 @@ impl Service {
             service.shutdown().await;
             return Err(error);
         }
+        // In vain while an owner that has died still has its lease: then requests say so.
+        let _ = timeout(SETTLE, service.every_shard_has_its_owner()).await;
         Ok(service)
+    }
+
+    /// Waits until this engine has read every shard that no other one has: whoever is told of the service
+    /// finds it able.
+    async fn every_shard_has_its_owner(&self) {
+        let Some(engine) = &self.engine else { return };
+        loop {
+            let ours = engine.ready_shards().await.unwrap_or_default();
+            if ours.len() == usize::from(self.log.shards()) {
+                return;
+            }
+            if let Ok(infos) = self.log.shard_infos().await
+                && infos.iter().all(|info| {
+                    let elsewhere = !info.owner.is_empty() && info.owner != engine.id();
+                    ours.contains(&info.shard) || (elsewhere && info.expires_in_ms > 0)
+                })
+            {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn start_worker(&mut self, options: &Options) -> anyhow::Result<()> {
