@@ -263,6 +263,7 @@ fn weight(message: &WorkerMessage) -> usize {
             Some(report::Kind::Started(_)) | None => 0,
         },
         Some(Body::Answer(answer)) => answer.rejected.len(),
+        Some(Body::Holding(holding)) => holding.held.len() * 24,
         Some(Body::Heartbeat(_)) | None => 0,
     };
     text + 256
@@ -275,6 +276,7 @@ fn heartbeat(gauges: &Gauges) -> WorkerMessage {
         body: Some(worker_message::Body::Heartbeat(Heartbeat {
             load: load(),
             busy,
+            ..Heartbeat::default()
         })),
     }
 }

@@ -514,6 +514,7 @@ impl Core {
         let dispatch = Dispatch {
             attempt: Some(wire::attempt(assignment.attempt)),
             fencing_token: u64::from(number),
+            epoch: self.epoch(task.instance.shard()),
             workflow: assignment.workflow,
             task: assignment.task,
             r#type: assignment.kind.to_owned(),
@@ -529,11 +530,17 @@ impl Core {
         self.tell(session, engine_message::Body::Dispatch(dispatch));
     }
 
+    /// The epoch of our lease on a shard; 0 without one.
+    fn epoch(&self, id: ShardId) -> u64 {
+        self.shards.get(&id).map_or(0, |shard| shard.epoch)
+    }
+
     pub(super) fn kill_on(&mut self, session: SessionId, attempt: AttemptId) {
         let grace_ms = u32::try_from(self.settings.kill_grace.as_millis()).unwrap_or(u32::MAX);
         let kill = Kill {
             attempt: Some(wire::attempt(attempt)),
             grace_ms,
+            epoch: self.epoch(attempt.task.instance.shard()),
         };
         self.tell(session, engine_message::Body::Kill(kill));
     }

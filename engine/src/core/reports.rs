@@ -42,7 +42,12 @@ impl Core {
                 self.workers.loaded(&worker.id, beat.load);
                 return;
             }
-            Some(worker_message::Body::Hello(_) | worker_message::Body::LogChunk(_)) | None => {
+            Some(
+                worker_message::Body::Hello(_)
+                | worker_message::Body::LogChunk(_)
+                | worker_message::Body::Holding(_),
+            )
+            | None => {
                 return;
             }
         };

@@ -186,7 +186,14 @@ impl World {
                 ["started", "finished", "lost", "late_reported"].as_slice(),
             ),
             Some(Body::Ack(ack)) => (&ack.attempt, ["finished", "lost"].as_slice()),
-            Some(Body::Welcome(_) | Body::Kill(_) | Body::NotOwner(_) | Body::ReadLog(_))
+            Some(
+                Body::Welcome(_)
+                | Body::Kill(_)
+                | Body::NotOwner(_)
+                | Body::ReadLog(_)
+                | Body::Owner(_)
+                | Body::Engines(_),
+            )
             | None => {
                 return;
             }

@@ -143,7 +143,12 @@ impl World {
                     }
                     vec![]
                 }
-                Some(engine_message::Body::Welcome(_) | engine_message::Body::ReadLog(_))
+                Some(
+                    engine_message::Body::Welcome(_)
+                    | engine_message::Body::ReadLog(_)
+                    | engine_message::Body::Owner(_)
+                    | engine_message::Body::Engines(_),
+                )
                 | None => {
                     vec![]
                 }

@@ -278,6 +278,7 @@ impl Worker {
         Body::Heartbeat(Heartbeat {
             load: 0.1,
             busy: self.held.len() as u32,
+            ..Heartbeat::default()
         })
     }
 }

@@ -173,6 +173,7 @@ impl Engine {
         self.send(engine_message::Body::Kill(Kill {
             attempt: Some(attempt),
             grace_ms,
+            ..Kill::default()
         }));
     }
 
