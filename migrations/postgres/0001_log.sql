@@ -13,8 +13,17 @@ CREATE TABLE shards (
     hash             bytea  NOT NULL DEFAULT decode(repeat('00', 32), 'hex'), -- of the event at head: what comes next must continue it
     epoch            bigint NOT NULL DEFAULT 0,
     owner            text   NOT NULL DEFAULT '',
-    lease_expires_at bigint NOT NULL DEFAULT 0 -- microseconds since 1970, by this database's clock
+    lease_expires_at bigint NOT NULL DEFAULT 0, -- microseconds since 1970, by this database's clock
+    heir             text   NOT NULL DEFAULT '' -- whom the owner has asked to take the shard, before its lease ends
 ) WITH (fillfactor = 20);
+
+-- The engines that live, each until its time has come.
+CREATE TABLE engines (
+    id         text COLLATE "C" PRIMARY KEY,
+    address    text    NOT NULL, -- where other processes reach it; empty when they cannot
+    standby    boolean NOT NULL,
+    expires_at bigint  NOT NULL -- as in shards
+);
 
 -- Text, not json: the payload comes back byte for byte as it was hashed, and is faster to write.
 CREATE TABLE events (

@@ -12,7 +12,16 @@ CREATE TABLE shards (
     hash             BLOB    NOT NULL DEFAULT (zeroblob(32)), -- of the event at head: what comes next must continue it
     epoch            INTEGER NOT NULL DEFAULT 0,
     owner            TEXT    NOT NULL DEFAULT '',
-    lease_expires_at INTEGER NOT NULL DEFAULT 0 -- microseconds since 1970, by this database's clock
+    lease_expires_at INTEGER NOT NULL DEFAULT 0, -- microseconds since 1970, by this database's clock
+    heir             TEXT    NOT NULL DEFAULT '' -- whom the owner has asked to take the shard, before its lease ends
+) STRICT;
+
+-- The engines that live, each until its time has come.
+CREATE TABLE engines (
+    id         TEXT PRIMARY KEY,
+    address    TEXT    NOT NULL, -- where other processes reach it; empty when they cannot
+    standby    INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL -- as in shards
 ) STRICT;
 
 CREATE TABLE events (

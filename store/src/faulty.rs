@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use domain::{AggregateType, InstanceId, ShardId, StreamId};
+use tokio::sync::watch;
 
-use crate::log::{Append, AppendError, Lease, Log, LogError, Recorded, ShardInfo};
+use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 
 /// Wraps a log and fails by script. Without a script it only counts. Deterministic: what fails depends
 /// on the number of the append and on nothing else.
@@ -166,6 +167,26 @@ impl<L: Log> Log for FaultyLog<L> {
 
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         self.reach()?.release(owner, leases).await
+    }
+
+    async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {
+        self.reach()?.invite(owner, leases, heir).await
+    }
+
+    async fn attend(&self, engine: &Member, lease_ms: u64) -> Result<(), LogError> {
+        self.reach()?.attend(engine, lease_ms).await
+    }
+
+    async fn depart(&self, id: &str) -> Result<(), LogError> {
+        self.reach()?.depart(id).await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, LogError> {
+        self.reach()?.members().await
+    }
+
+    fn handovers(&self) -> watch::Receiver<u64> {
+        self.inner.handovers()
     }
 
     async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {

@@ -18,7 +18,9 @@ pub mod verify;
 
 pub use chain::{Chain, Hash};
 pub use faulty::FaultyLog;
-pub use log::{Append, AppendError, Cursor, Lease, Log, LogError, Metadata, Recorded, ShardInfo};
+pub use log::{
+    Append, AppendError, Cursor, Lease, Log, LogError, Member, Metadata, Recorded, ShardInfo,
+};
 pub use memory::MemoryLog;
 pub use sql::{Database, OpenOptions, Pool, SqlLog};
 pub use verify::{Report, verify};

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use domain::{AggregateType, InstanceId, ShardId, StreamId, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::chain::{Chain, Hash};
 
@@ -71,6 +72,19 @@ pub struct ShardInfo {
     pub owner: String,
     /// How long it still holds, in milliseconds of database time; zero or less when it has ended.
     pub expires_in_ms: i64,
+    /// Whom the owner has asked to take the shard, whether or not its lease has ended; empty when nobody.
+    pub heir: String,
+}
+
+/// An engine that lives, as it has announced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id: the `owner` of its leases.
+    pub id: String,
+    /// Where other processes reach it, for example `http://host-3:12345`; empty when they cannot.
+    pub address: String,
+    /// It waits for others to go away, and takes no share of the shards while one that does not wait lives.
+    pub standby: bool,
 }
 
 /// Events of one shard to be made durable together or not at all.
@@ -193,8 +207,8 @@ pub trait Log: Send + Sync + 'static {
     /// Every shard.
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError>;
 
-    /// Takes up to `most` shards whose lease has ended or was given back, or that `owner` itself held,
-    /// for `lease_ms` of database time; those that nobody holds first.
+    /// Takes up to `most` shards whose lease has ended or was given back, or whose owner has asked `owner`
+    /// to take them, or that `owner` itself held, for `lease_ms` of database time; its own come last.
     async fn acquire(
         &self,
         owner: &str,
@@ -212,6 +226,23 @@ pub trait Log: Send + Sync + 'static {
 
     /// Gives leases back so that another engine can take the shards at once.
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError>;
+
+    /// Asks `heir` to take these shards: it may acquire them although the leases have not ended. The owner
+    /// stays the owner until that has happened. An empty `heir` takes the question back.
+    async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError>;
+
+    /// Announces an engine for `lease_ms` of database time. Saying it again extends it.
+    async fn attend(&self, engine: &Member, lease_ms: u64) -> Result<(), LogError>;
+
+    /// The engine of this id lives no more.
+    async fn depart(&self, id: &str) -> Result<(), LogError>;
+
+    /// The engines that have announced themselves and whose time has not ended, in order of their ids.
+    async fn members(&self) -> Result<Vec<Member>, LogError>;
+
+    /// Changes when shards may have changed hands, or can: leases were given back, taken or offered, an engine
+    /// has come or gone. A hint, from this process and, where the database can, from others.
+    fn handovers(&self) -> watch::Receiver<u64>;
 
     /// Puts a letter into the letter box of a shard. It is no part of the log: it may be lost, and whoever
     /// owes it posts it again.
@@ -289,6 +320,26 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         (**self).release(owner, leases).await
+    }
+
+    async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {
+        (**self).invite(owner, leases, heir).await
+    }
+
+    async fn attend(&self, engine: &Member, lease_ms: u64) -> Result<(), LogError> {
+        (**self).attend(engine, lease_ms).await
+    }
+
+    async fn depart(&self, id: &str) -> Result<(), LogError> {
+        (**self).depart(id).await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, LogError> {
+        (**self).members().await
+    }
+
+    fn handovers(&self) -> watch::Receiver<u64> {
+        (**self).handovers()
     }
 
     async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {

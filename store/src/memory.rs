@@ -6,9 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use domain::{AggregateType, InstanceId, ShardId, StreamId};
+use tokio::sync::watch;
 
 use crate::chain::Chain;
-use crate::log::{Append, AppendError, Lease, Log, LogError, Recorded, ShardInfo};
+use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 
 /// Where the time of leases comes from, in milliseconds.
 type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
@@ -17,6 +18,7 @@ type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct MemoryLog {
     model: Mutex<Model>,
     clock: Option<Clock>,
+    handovers: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -27,6 +29,8 @@ struct Model {
     /// Where each event of each stream is: shard and index.
     streams: BTreeMap<(StreamId, u64), (u16, usize)>,
     letters: Vec<(ShardId, String)>,
+    /// Those who have announced themselves, and until when.
+    members: BTreeMap<String, (Member, i64)>,
 }
 
 #[derive(Default)]
@@ -35,6 +39,7 @@ struct Shard {
     epoch: u64,
     owner: String,
     expires_at_ms: i64,
+    heir: String,
 }
 
 impl MemoryLog {
@@ -48,6 +53,7 @@ impl MemoryLog {
                 ..Model::default()
             }),
             clock: None,
+            handovers: watch::Sender::new(0),
         }
     }
 
@@ -67,6 +73,12 @@ impl MemoryLog {
     /// How many appends have been carried out.
     pub fn commits(&self) -> u64 {
         self.model().commits
+    }
+
+    fn hint(&self, changed: bool) {
+        if changed {
+            self.handovers.send_modify(|count| *count += 1);
+        }
     }
 
     /// A poisoned lock is a panic elsewhere, between two whole changes of the model: it is still whole.
@@ -136,6 +148,7 @@ impl Model {
             let held = shard.expires_at_ms > now;
             match (held, shard.owner == owner) {
                 (false, _) => Some(0),
+                (true, _) if shard.heir == owner => Some(0),
                 (true, true) => Some(1),
                 (true, false) => None,
             }
@@ -154,6 +167,7 @@ impl Model {
                 let shard = &mut self.shards[index];
                 shard.epoch += 1;
                 owner.clone_into(&mut shard.owner);
+                shard.heir.clear();
                 shard.expires_at_ms = now.saturating_add_unsigned(lease_ms);
                 Lease {
                     shard: ShardId(index as u16),
@@ -255,6 +269,7 @@ impl Log for MemoryLog {
             epoch: shard.epoch,
             owner: shard.owner.clone(),
             expires_in_ms: shard.expires_at_ms - model.now_ms,
+            heir: shard.heir.clone(),
         };
         Ok(model.shards.iter().enumerate().map(info).collect())
     }
@@ -265,7 +280,9 @@ impl Log for MemoryLog {
         most: usize,
         lease_ms: u64,
     ) -> Result<Vec<Lease>, LogError> {
-        Ok(self.model().acquire(owner, most, lease_ms))
+        let taken = self.model().acquire(owner, most, lease_ms);
+        self.hint(!taken.is_empty());
+        Ok(taken)
     }
 
     async fn renew(
@@ -291,10 +308,55 @@ impl Log for MemoryLog {
         for lease in leases {
             if let Some(shard) = model.held(owner, lease) {
                 shard.owner.clear();
+                shard.heir.clear();
                 shard.expires_at_ms = 0;
             }
         }
+        drop(model);
+        self.hint(!leases.is_empty());
         Ok(())
+    }
+
+    async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {
+        let mut model = self.model();
+        for lease in leases {
+            if let Some(shard) = model.held(owner, lease) {
+                heir.clone_into(&mut shard.heir);
+            }
+        }
+        drop(model);
+        self.hint(!leases.is_empty());
+        Ok(())
+    }
+
+    async fn attend(&self, engine: &Member, lease_ms: u64) -> Result<(), LogError> {
+        let mut model = self.model();
+        let until = model.now_ms.saturating_add_unsigned(lease_ms);
+        let known = model
+            .members
+            .insert(engine.id.clone(), (engine.clone(), until));
+        drop(model);
+        self.hint(known.is_none());
+        Ok(())
+    }
+
+    async fn depart(&self, id: &str) -> Result<(), LogError> {
+        let gone = self.model().members.remove(id);
+        self.hint(gone.is_some());
+        Ok(())
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, LogError> {
+        let model = self.model();
+        let living = model
+            .members
+            .values()
+            .filter(|(_, until)| *until > model.now_ms);
+        Ok(living.map(|(member, _)| member.clone()).collect())
+    }
+
+    fn handovers(&self) -> watch::Receiver<u64> {
+        self.handovers.subscribe()
     }
 
     async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {

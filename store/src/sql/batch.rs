@@ -169,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::log::LogError;
+    use crate::sql::writer::Change;
 
     /// Appends `n` events to a shard whose chain is there, and moves the chain.
     fn append(shard: u16, epoch: u64, chain: &mut Chain, n: u64) -> Job {
@@ -199,11 +200,11 @@ mod tests {
 
     fn lease() -> Job {
         let (answer, _) = oneshot::channel::<Result<(), LogError>>();
-        Job::Release {
+        let change = Change::Release {
             owner: String::new(),
             leases: Vec::new(),
-            answer,
-        }
+        };
+        Job::Change(change, answer)
     }
 
     /// Shard, head and number of events of each group.

@@ -25,10 +25,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use database::{Database, Pool, sqlite_connect, sqlite_options};
 
-use crate::log::{Append, AppendError, Lease, Log, LogError, Recorded, ShardInfo};
+use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 use batch::Request;
 use session::Session;
-use writer::{Acquire, Job, Writer};
+use writer::{Acquire, Change, Job, Writer};
 
 /// How long a reader waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -62,6 +62,7 @@ pub struct SqlLog {
     jobs: mpsc::UnboundedSender<Job>,
     commits: Arc<AtomicU64>,
     changes: watch::Sender<u64>,
+    handovers: watch::Sender<u64>,
     listener: Option<tokio::task::AbortHandle>,
 }
 
@@ -86,19 +87,21 @@ impl SqlLog {
         };
         let pool = readers(database);
         let commits = Arc::new(AtomicU64::new(0));
-        let changes = watch::Sender::new(0);
+        let (changes, handovers) = (watch::Sender::new(0), watch::Sender::new(0));
         let (jobs, queue) = mpsc::unbounded_channel();
         let writer = Writer::new(
             database.clone(),
             session,
             Arc::clone(&commits),
             changes.clone(),
+            handovers.clone(),
         );
         tokio::spawn(writer.run(queue));
         let listener = match &pool {
             Pool::Sqlite(_) => None,
             Pool::Postgres(pool) => {
-                Some(tokio::spawn(postgres::listen(pool.clone(), changes.clone())).abort_handle())
+                let hints = postgres::listen(pool.clone(), changes.clone(), handovers.clone());
+                Some(tokio::spawn(hints).abort_handle())
             }
         };
         Ok(Self {
@@ -108,6 +111,7 @@ impl SqlLog {
             jobs,
             commits,
             changes,
+            handovers,
             listener,
         })
     }
@@ -154,6 +158,12 @@ impl SqlLog {
         let stopped = || "the log is closed".to_owned();
         self.jobs.send(job(answer)).map_err(|_| stopped())?;
         done.await.map_err(|_| stopped())
+    }
+
+    async fn change(&self, change: Change) -> Result<(), LogError> {
+        self.ask(|answer| Job::Change(change, answer))
+            .await
+            .map_err(LogError::Unavailable)?
     }
 }
 
@@ -281,24 +291,40 @@ impl Log for SqlLog {
 
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         let (owner, leases) = (owner.to_owned(), leases.to_vec());
-        self.ask(|answer| Job::Release {
+        self.change(Change::Release { owner, leases }).await
+    }
+
+    async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {
+        let (owner, leases, heir) = (owner.to_owned(), leases.to_vec(), heir.to_owned());
+        self.change(Change::Invite {
             owner,
             leases,
-            answer,
+            heir,
         })
         .await
-        .map_err(LogError::Unavailable)?
+    }
+
+    async fn attend(&self, engine: &Member, lease_ms: u64) -> Result<(), LogError> {
+        let (member, lease_us) = (engine.clone(), micros(lease_ms));
+        self.change(Change::Attend { member, lease_us }).await
+    }
+
+    async fn depart(&self, id: &str) -> Result<(), LogError> {
+        let id = id.to_owned();
+        self.change(Change::Depart { id }).await
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, LogError> {
+        read::members(&self.pool).await
+    }
+
+    fn handovers(&self) -> watch::Receiver<u64> {
+        self.handovers.subscribe()
     }
 
     async fn post(&self, shard: ShardId, letter: &str) -> Result<(), LogError> {
         let letter = letter.to_owned();
-        self.ask(|answer| Job::Post {
-            shard,
-            letter,
-            answer,
-        })
-        .await
-        .map_err(LogError::Unavailable)?
+        self.change(Change::Post { shard, letter }).await
     }
 
     async fn collect(&self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {

@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::batch::Group;
 use super::rows::blob;
 use super::session::Failure;
-use super::writer::Acquire;
+use super::writer::{Acquire, Change};
 use crate::chain::Chain;
-use crate::log::Lease;
+use crate::log::{Lease, Member};
 
 /// This database's clock in microseconds, not the transaction's start.
 macro_rules! now {
@@ -24,6 +24,8 @@ pub(super) use now;
 
 /// The channel of the hint that something was committed.
 const CHANNEL: &str = "tidemill";
+/// The channel of the hint that shards may have changed hands.
+const HANDOVERS: &str = "tidemill_handovers";
 
 /// `moved` holds the shards that are where the writer says and whose epoch is the writer's: the rest
 /// of the statement only concerns those.
@@ -169,10 +171,10 @@ pub(super) async fn acquire(
     const SQL: &str = concat!(
         "WITH taken AS MATERIALIZED (SELECT shard FROM shards WHERE lease_expires_at <= ",
         now!(),
-        " OR owner = $1 ORDER BY CASE WHEN lease_expires_at <= ",
+        " OR owner = $1 OR heir = $1 ORDER BY CASE WHEN heir = $1 OR lease_expires_at <= ",
         now!(),
         " THEN 0 ELSE 1 END, shard LIMIT $3 FOR UPDATE) \
-         UPDATE shards AS s SET epoch = s.epoch + 1, owner = $1, lease_expires_at = ",
+         UPDATE shards AS s SET epoch = s.epoch + 1, owner = $1, heir = '', lease_expires_at = ",
         now!(),
         " + $2 FROM taken WHERE s.shard = taken.shard RETURNING s.shard, s.epoch, s.head"
     );
@@ -204,33 +206,82 @@ pub(super) async fn renew(
     Ok(query.fetch_all(connection).await?)
 }
 
-pub(super) async fn release(
+/// Carries out a change; answers whether shards may have changed hands.
+pub(super) async fn change(
     connection: &mut PgConnection,
-    owner: &str,
-    leases: &[Lease],
-) -> Result<(), Failure> {
-    const SQL: &str = "UPDATE shards AS s SET owner = '', lease_expires_at = 0 \
-         FROM unnest($2::int[], $3::bigint[]) AS l(shard, epoch) \
-         WHERE s.shard = l.shard AND s.epoch = l.epoch AND s.owner = $1";
-    let (shards, epochs) = arrays(leases);
-    sqlx::query(SQL)
-        .bind(owner)
-        .bind(shards)
-        .bind(epochs)
-        .execute(connection)
-        .await?;
-    Ok(())
+    change: &Change,
+) -> Result<bool, Failure> {
+    let query = match change {
+        Change::Release { owner, leases } => {
+            let (shards, epochs) = arrays(leases);
+            sqlx::query(
+                "UPDATE shards AS s SET owner = '', heir = '', lease_expires_at = 0 \
+                 FROM unnest($2::int[], $3::bigint[]) AS l(shard, epoch) \
+                 WHERE s.shard = l.shard AND s.epoch = l.epoch AND s.owner = $1",
+            )
+            .bind(owner)
+            .bind(shards)
+            .bind(epochs)
+        }
+        Change::Invite {
+            owner,
+            leases,
+            heir,
+        } => {
+            let (shards, epochs) = arrays(leases);
+            sqlx::query(
+                "UPDATE shards AS s SET heir = $4 FROM unnest($2::int[], $3::bigint[]) AS l(shard, epoch) \
+                 WHERE s.shard = l.shard AND s.epoch = l.epoch AND s.owner = $1",
+            )
+            .bind(owner)
+            .bind(shards)
+            .bind(epochs)
+            .bind(heir)
+        }
+        Change::Attend { member, lease_us } => {
+            return attend(connection, member, *lease_us).await;
+        }
+        Change::Depart { id } => sqlx::query("DELETE FROM engines WHERE id = $1").bind(id),
+        Change::Post { shard, letter } => {
+            sqlx::query("INSERT INTO letters (shard, body) VALUES ($1, $2)")
+                .bind(i32::from(shard.0))
+                .bind(letter)
+        }
+    };
+    let changed = query.execute(connection).await?.rows_affected() > 0;
+    Ok(changed && change.moves_shards())
 }
 
-/// Puts a letter into the letter box.
-pub(super) async fn post(
+async fn attend(
     connection: &mut PgConnection,
-    shard: ShardId,
-    letter: &str,
-) -> Result<(), Failure> {
-    sqlx::query("INSERT INTO letters (shard, body) VALUES ($1, $2)")
-        .bind(i32::from(shard.0))
-        .bind(letter)
+    member: &Member,
+    lease_us: i64,
+) -> Result<bool, Failure> {
+    // Those who read first wait for nobody: `before` sees the table as it was.
+    const SQL: &str = concat!(
+        "WITH before AS (SELECT id, standby, expires_at > ",
+        now!(),
+        " AS lives FROM engines), gone AS (DELETE FROM engines WHERE id <> $1 AND expires_at <= ",
+        now!(),
+        " RETURNING id), here AS (INSERT INTO engines (id, address, standby, expires_at) VALUES ($1, $2, $3, ",
+        now!(),
+        " + $4) ON CONFLICT (id) DO UPDATE SET address = excluded.address, standby = excluded.standby, \
+         expires_at = excluded.expires_at) \
+         SELECT EXISTS (SELECT 1 FROM gone) OR NOT EXISTS \
+         (SELECT 1 FROM before WHERE id = $1 AND standby = $3 AND lives)"
+    );
+    let query = sqlx::query_scalar(SQL)
+        .bind(&member.id)
+        .bind(&member.address)
+        .bind(member.standby)
+        .bind(lease_us);
+    Ok(query.fetch_one(connection).await?)
+}
+
+/// Tells other processes that shards may have changed hands.
+pub(super) async fn announce(connection: &mut PgConnection) -> Result<(), Failure> {
+    sqlx::query("SELECT pg_notify($1, '')")
+        .bind(HANDOVERS)
         .execute(connection)
         .await?;
     Ok(())
@@ -265,20 +316,33 @@ pub(super) async fn durable(connection: &mut PgConnection) -> Result<(), sqlx::E
 }
 
 /// Passes other processes' hints on, for ever. What it misses while it reconnects is only a hint.
-pub(super) async fn listen(pool: PgPool, changes: watch::Sender<u64>) {
+pub(super) async fn listen(
+    pool: PgPool,
+    changes: watch::Sender<u64>,
+    handovers: watch::Sender<u64>,
+) {
     loop {
-        if let Err(error) = pass_on(&pool, &changes).await {
+        if let Err(error) = pass_on(&pool, &changes, &handovers).await {
             tracing::debug!(%error, "no hints from other processes; trying again");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-async fn pass_on(pool: &PgPool, changes: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
+async fn pass_on(
+    pool: &PgPool,
+    changes: &watch::Sender<u64>,
+    handovers: &watch::Sender<u64>,
+) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, HANDOVERS]).await?;
     loop {
-        listener.recv().await?;
-        changes.send_modify(|count| *count += 1);
+        let hint = listener.recv().await?;
+        let told = if hint.channel() == HANDOVERS {
+            handovers
+        } else {
+            changes
+        };
+        told.send_modify(|count| *count += 1);
     }
 }

@@ -6,7 +6,7 @@ use domain::{AggregateType, InstanceId, ShardId, StreamId};
 use super::database::Pool;
 use super::rows::{EventRow, columns, log_error, recorded, reference, resolve};
 use super::{postgres, sqlite};
-use crate::log::{LogError, Recorded, ShardInfo};
+use crate::log::{LogError, Member, Recorded, ShardInfo};
 
 /// Runs a query on whichever pool it is; the text is the same, the types are not.
 macro_rules! fetch {
@@ -146,25 +146,43 @@ pub(super) async fn streams(
 pub(super) async fn shard_infos(pool: &Pool) -> Result<Vec<ShardInfo>, LogError> {
     macro_rules! sql {
         ($($now:tt)*) => {
-            concat!("SELECT shard, head, epoch, owner, (lease_expires_at - ", $($now)*, ") / 1000 FROM shards ORDER BY shard")
+            concat!("SELECT shard, head, epoch, owner, (lease_expires_at - ", $($now)*, ") / 1000, heir FROM shards ORDER BY shard")
         };
     }
-    let rows: Vec<(i32, i64, i64, String, i64)> = match pool {
+    type Row = (i32, i64, i64, String, i64, String);
+    let rows: Vec<Row> = match pool {
         Pool::Sqlite(pool) => sqlx::query_as(sql!(sqlite::now!())).fetch_all(pool).await,
         Pool::Postgres(pool) => sqlx::query_as(sql!(postgres::now!())).fetch_all(pool).await,
     }
     .map_err(log_error)?;
-    let info = |(shard, head, epoch, owner, expires_in_ms)| ShardInfo {
+    let info = |(shard, head, epoch, owner, expires_in_ms, heir): Row| ShardInfo {
         shard: ShardId(shard as u16),
         head: head as u64,
         epoch: epoch as u64,
         owner,
         expires_in_ms,
+        heir,
     };
-    Ok(rows
-        .into_iter()
-        .map(|row: (i32, i64, i64, String, i64)| info(row))
-        .collect())
+    Ok(rows.into_iter().map(info).collect())
+}
+
+pub(super) async fn members(pool: &Pool) -> Result<Vec<Member>, LogError> {
+    macro_rules! sql {
+        ($($now:tt)*) => {
+            concat!("SELECT id, address, standby FROM engines WHERE expires_at > ", $($now)*, " ORDER BY id")
+        };
+    }
+    let rows: Vec<(String, String, bool)> = match pool {
+        Pool::Sqlite(pool) => sqlx::query_as(sql!(sqlite::now!())).fetch_all(pool).await,
+        Pool::Postgres(pool) => sqlx::query_as(sql!(postgres::now!())).fetch_all(pool).await,
+    }
+    .map_err(log_error)?;
+    let member = |(id, address, standby)| Member {
+        id,
+        address,
+        standby,
+    };
+    Ok(rows.into_iter().map(member).collect())
 }
 
 /// The events of the rows, with the large payloads put back in their places.

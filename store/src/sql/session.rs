@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::batch::Group;
 use super::database::{Database, sqlite_connect, sqlite_options};
-use super::writer::Acquire;
+use super::writer::{Acquire, Change};
 use super::{postgres, sqlite};
 use crate::log::Lease;
 
@@ -134,19 +134,19 @@ impl Session {
         Ok(shards)
     }
 
-    pub(super) async fn release(&mut self, owner: &str, leases: &[Lease]) -> Result<(), Failure> {
+    /// Carries out a change; answers whether shards may have changed hands.
+    pub(super) async fn change(&mut self, change: &Change) -> Result<bool, Failure> {
         match self {
-            Self::Sqlite(connection) => sqlite::release(connection, owner, leases).await,
-            Self::Postgres(connection) => {
-                in_time(postgres::release(connection, owner, leases)).await
-            }
+            Self::Sqlite(connection) => sqlite::change(connection, change).await,
+            Self::Postgres(connection) => in_time(postgres::change(connection, change)).await,
         }
     }
 
-    pub(super) async fn post(&mut self, shard: ShardId, letter: &str) -> Result<(), Failure> {
+    /// Tells other processes that shards may have changed hands, where the database can.
+    pub(super) async fn announce(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Sqlite(connection) => sqlite::post(connection, shard, letter).await,
-            Self::Postgres(connection) => in_time(postgres::post(connection, shard, letter)).await,
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => in_time(postgres::announce(connection)).await,
         }
     }
 

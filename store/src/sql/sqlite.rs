@@ -9,8 +9,8 @@ use sqlx::sqlite::SqliteConnection;
 use super::batch::Group;
 use super::rows::{Blob, blob};
 use super::session::Failure;
-use super::writer::Acquire;
-use crate::log::{Lease, Recorded};
+use super::writer::{Acquire, Change};
+use crate::log::{Lease, Member, Recorded};
 
 /// This database's clock in microseconds; it ticks in milliseconds.
 macro_rules! now {
@@ -158,11 +158,11 @@ pub(super) async fn acquire(
     ask: &Acquire,
 ) -> Result<Vec<(i32, i64, i64)>, Failure> {
     const SQL: &str = concat!(
-        "UPDATE shards SET epoch = epoch + 1, owner = $1, lease_expires_at = ",
+        "UPDATE shards SET epoch = epoch + 1, owner = $1, heir = '', lease_expires_at = ",
         now!(),
         " + $2 WHERE shard IN (SELECT shard FROM shards WHERE lease_expires_at <= ",
         now!(),
-        " OR owner = $1 ORDER BY CASE WHEN lease_expires_at <= ",
+        " OR owner = $1 OR heir = $1 ORDER BY CASE WHEN heir = $1 OR lease_expires_at <= ",
         now!(),
         " THEN 0 ELSE 1 END, shard LIMIT $3) RETURNING shard, epoch, head"
     );
@@ -192,33 +192,70 @@ pub(super) async fn renew(
     Ok(query.fetch_all(connection).await?)
 }
 
-pub(super) async fn release(
+/// Carries out a change; answers whether shards may have changed hands.
+pub(super) async fn change(
     connection: &mut SqliteConnection,
-    owner: &str,
-    leases: &[Lease],
-) -> Result<(), Failure> {
-    const SQL: &str = "UPDATE shards SET owner = '', lease_expires_at = 0 FROM json_each($2) AS l \
-         WHERE shard = (l.value ->> 0) AND epoch = (l.value ->> 1) AND owner = $1";
-    sqlx::query(SQL)
+    change: &Change,
+) -> Result<bool, Failure> {
+    let query = match change {
+        Change::Release { owner, leases } => sqlx::query(
+            "UPDATE shards SET owner = '', heir = '', lease_expires_at = 0 FROM json_each($2) AS l \
+             WHERE shard = (l.value ->> 0) AND epoch = (l.value ->> 1) AND owner = $1",
+        )
+        .bind(owner)
+        .bind(pairs(leases)?),
+        Change::Invite {
+            owner,
+            leases,
+            heir,
+        } => sqlx::query(
+            "UPDATE shards SET heir = $3 FROM json_each($2) AS l \
+             WHERE shard = (l.value ->> 0) AND epoch = (l.value ->> 1) AND owner = $1",
+        )
         .bind(owner)
         .bind(pairs(leases)?)
-        .execute(connection)
-        .await?;
-    Ok(())
+        .bind(heir),
+        Change::Attend { member, lease_us } => {
+            return attend(connection, member, *lease_us).await;
+        }
+        Change::Depart { id } => sqlx::query("DELETE FROM engines WHERE id = $1").bind(id),
+        Change::Post { shard, letter } => {
+            sqlx::query("INSERT INTO letters (shard, body) VALUES ($1, $2)")
+                .bind(i32::from(shard.0))
+                .bind(letter)
+        }
+    };
+    let changed = query.execute(connection).await?.rows_affected() > 0;
+    Ok(changed && change.moves_shards())
 }
 
-/// Puts a letter into the letter box.
-pub(super) async fn post(
+async fn attend(
     connection: &mut SqliteConnection,
-    shard: ShardId,
-    letter: &str,
-) -> Result<(), Failure> {
-    sqlx::query("INSERT INTO letters (shard, body) VALUES ($1, $2)")
-        .bind(i32::from(shard.0))
-        .bind(letter)
+    member: &Member,
+    lease_us: i64,
+) -> Result<bool, Failure> {
+    const GONE: &str = concat!("DELETE FROM engines WHERE expires_at <= ", now!());
+    const KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM engines WHERE id = $1 AND standby = $2)";
+    const HERE: &str = concat!(
+        "INSERT INTO engines (id, address, standby, expires_at) VALUES ($1, $2, $3, ",
+        now!(),
+        " + $4) ON CONFLICT (id) DO UPDATE SET address = excluded.address, standby = excluded.standby, \
+         expires_at = excluded.expires_at"
+    );
+    let gone = sqlx::query(GONE).execute(&mut *connection).await?;
+    let known: bool = sqlx::query_scalar(KNOWN)
+        .bind(&member.id)
+        .bind(member.standby)
+        .fetch_one(&mut *connection)
+        .await?;
+    sqlx::query(HERE)
+        .bind(&member.id)
+        .bind(&member.address)
+        .bind(member.standby)
+        .bind(lease_us)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(!known || gone.rows_affected() > 0)
 }
 
 /// Takes letters out of the letter box. A look into an empty one writes nothing.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::batch::{self, Group, Request};
 use super::database::Database;
 use super::session::{Failure, Session};
-use crate::log::{AppendError, Lease, LogError};
+use crate::log::{AppendError, Lease, LogError, Member};
 
 /// For so long after a failed attempt to connect there is no other one: what queued during the attempt is
 /// answered at once instead of waiting for one attempt each.
@@ -35,16 +35,7 @@ pub(super) enum Job {
         lease_us: i64,
         answer: Answer<Result<Vec<ShardId>, LogError>>,
     },
-    Release {
-        owner: String,
-        leases: Vec<Lease>,
-        answer: Answer<Result<(), LogError>>,
-    },
-    Post {
-        shard: ShardId,
-        letter: String,
-        answer: Answer<Result<(), LogError>>,
-    },
+    Change(Change, Answer<Result<(), LogError>>),
     Collect {
         shards: Vec<ShardId>,
         answer: Answer<Result<Vec<String>, LogError>>,
@@ -60,6 +51,44 @@ pub(super) struct Acquire {
     pub(super) lease_us: i64,
 }
 
+/// A small write beside the log: answered by nothing but that it is done.
+#[derive(Debug)]
+pub(super) enum Change {
+    Release {
+        owner: String,
+        leases: Vec<Lease>,
+    },
+    Invite {
+        owner: String,
+        leases: Vec<Lease>,
+        heir: String,
+    },
+    Attend {
+        member: Member,
+        lease_us: i64,
+    },
+    Depart {
+        id: String,
+    },
+    Post {
+        shard: ShardId,
+        letter: String,
+    },
+}
+
+impl Change {
+    /// Whether others would do something about it.
+    pub(super) const fn moves_shards(&self) -> bool {
+        match self {
+            Self::Release { .. }
+            | Self::Invite { .. }
+            | Self::Attend { .. }
+            | Self::Depart { .. } => true,
+            Self::Post { .. } => false,
+        }
+    }
+}
+
 pub(super) struct Writer {
     database: Database,
     session: Option<Session>,
@@ -67,6 +96,7 @@ pub(super) struct Writer {
     away: Option<(Instant, String)>,
     commits: Arc<AtomicU64>,
     changes: watch::Sender<u64>,
+    handovers: watch::Sender<u64>,
 }
 
 impl Writer {
@@ -75,6 +105,7 @@ impl Writer {
         session: Session,
         commits: Arc<AtomicU64>,
         changes: watch::Sender<u64>,
+        handovers: watch::Sender<u64>,
     ) -> Self {
         Self {
             database,
@@ -82,6 +113,7 @@ impl Writer {
             away: None,
             commits,
             changes,
+            handovers,
         }
     }
 
@@ -115,18 +147,7 @@ impl Writer {
                 }) => {
                     drop(answer.send(self.renew(&owner, &leases, lease_us).await));
                 }
-                Some(Job::Release {
-                    owner,
-                    leases,
-                    answer,
-                }) => {
-                    drop(answer.send(self.release(&owner, &leases).await));
-                }
-                Some(Job::Post {
-                    shard,
-                    letter,
-                    answer,
-                }) => drop(answer.send(self.post(shard, &letter).await)),
+                Some(Job::Change(change, answer)) => drop(answer.send(self.change(&change).await)),
                 Some(Job::Collect { shards, answer }) => {
                     drop(answer.send(self.collect(&shards).await));
                 }
@@ -219,7 +240,13 @@ impl Writer {
             let taken = self.session().await?.acquire(ask).await;
             match self.keep(taken) {
                 Err(Failure::Again(_)) if tries < TRIES => tries += 1,
-                other => return Ok(other?),
+                other => {
+                    let leases = other?;
+                    if !leases.is_empty() {
+                        self.announce().await;
+                    }
+                    return Ok(leases);
+                }
             }
         }
     }
@@ -240,25 +267,43 @@ impl Writer {
         }
     }
 
-    /// A letter is not worth a second try: whoever owes it writes it again.
-    async fn post(&mut self, shard: ShardId, letter: &str) -> Result<(), LogError> {
-        let posted = self.session().await?.post(shard, letter).await;
-        Ok(self.keep(posted)?)
-    }
-
     async fn collect(&mut self, shards: &[ShardId]) -> Result<Vec<String>, LogError> {
         let taken = self.session().await?.collect(shards).await;
         Ok(self.keep(taken)?)
     }
 
-    async fn release(&mut self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
+    async fn change(&mut self, change: &Change) -> Result<(), LogError> {
         let mut tries = 1;
-        loop {
-            let released = self.session().await?.release(owner, leases).await;
-            match self.keep(released) {
-                Err(Failure::Again(_)) if tries < TRIES => tries += 1,
-                other => return Ok(other?),
+        let moved = loop {
+            let changed = self.session().await?.change(change).await;
+            match self.keep(changed) {
+                // A letter is not worth a second try: whoever owes it writes it again.
+                Err(Failure::Again(_))
+                    if tries < TRIES && !matches!(change, Change::Post { .. }) =>
+                {
+                    tries += 1;
+                }
+                other => break other?,
             }
+        };
+        if moved {
+            self.announce().await;
+        }
+        Ok(())
+    }
+
+    /// Wakes those who wait for shards to change hands. A hint: they also look from time to time.
+    async fn announce(&mut self) {
+        self.handovers.send_modify(|count| *count += 1);
+        let told = match self.session().await {
+            Ok(session) => session.announce().await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = self.keep(told) {
+            tracing::debug!(
+                ?failure,
+                "other processes were not told of a change of hands"
+            );
         }
     }
 

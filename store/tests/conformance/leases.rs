@@ -1,6 +1,6 @@
 //! Who may write. Time is the database's; nothing here asserts one.
 
-use store::AppendError;
+use store::{AppendError, Database, Member};
 
 use crate::world::{LONG, SHARDS, World, Writer, shard};
 
@@ -130,4 +130,115 @@ pub(crate) async fn owners_that_come_together_share_the_shards(world: World) {
         "{taken:?}"
     );
     assert!(taken.iter().all(|lease| lease.epoch == 1), "{taken:?}");
+}
+
+pub(crate) async fn an_heir_takes_what_it_was_asked_to_take_and_nobody_else_does(world: World) {
+    let log = &world.log;
+    let mine = world.lease_all("a").await;
+    // Not of somebody else's shards.
+    log.invite("b", &mine, "b").await.unwrap();
+    assert_eq!(log.acquire("b", ALL, LONG).await.unwrap(), []);
+    log.invite("a", &mine[1..3], "b").await.unwrap();
+    let heirs: Vec<_> = log.shard_infos().await.unwrap();
+    let heirs: Vec<_> = heirs.iter().map(|info| info.heir.as_str()).collect();
+    assert_eq!(heirs, ["", "b", "b", ""]);
+    assert_eq!(log.acquire("c", ALL, LONG).await.unwrap(), []);
+    // Until then the owner is the owner.
+    let mut owner = Writer::new(log.clone(), mine[1]);
+    owner.append(&[owner.task(1, 1)]).await.unwrap();
+    assert_eq!(log.renew("a", &mine, LONG).await.unwrap().len(), ALL);
+    let taken = log.acquire("b", ALL, LONG).await.unwrap();
+    let taken: Vec<_> = taken
+        .iter()
+        .map(|it| (it.shard, it.epoch, it.head))
+        .collect();
+    assert_eq!(taken, [(shard(1), 2, 1), (shard(2), 2, 0)]);
+    assert_eq!(
+        owner.append(&[owner.task(2, 1)]).await,
+        Err(AppendError::Fenced(shard(1)))
+    );
+    // Once: the question ended with the answer.
+    log.invite("a", &mine[1..2], "a").await.unwrap();
+    assert!(
+        log.shard_infos()
+            .await
+            .unwrap()
+            .iter()
+            .all(|info| info.heir.is_empty())
+    );
+}
+
+pub(crate) async fn a_question_that_was_taken_back_is_no_question(world: World) {
+    let mine = world.lease_all("a").await;
+    world.log.invite("a", &mine, "b").await.unwrap();
+    world.log.invite("a", &mine, "").await.unwrap();
+    assert_eq!(world.log.acquire("b", ALL, LONG).await.unwrap(), []);
+    // Nor does it outlive the lease that it was about.
+    world.log.invite("a", &mine, "b").await.unwrap();
+    world.log.release("a", &mine).await.unwrap();
+    assert_eq!(world.log.acquire("c", ALL, LONG).await.unwrap().len(), ALL);
+    assert_eq!(world.log.acquire("b", ALL, LONG).await.unwrap(), []);
+}
+
+fn member(id: &str, standby: bool) -> Member {
+    Member {
+        id: id.to_owned(),
+        address: format!("http://{id}:12345"),
+        standby,
+    }
+}
+
+pub(crate) async fn engines_that_announce_themselves_are_known_until_their_time_has_come(
+    world: World,
+) {
+    let log = &world.log;
+    assert_eq!(log.members().await.unwrap(), []);
+    let (a, b) = (member("a", false), member("b", true));
+    log.attend(&b, LONG).await.unwrap();
+    log.attend(&a, 1).await.unwrap();
+    log.attend(&a, LONG).await.unwrap();
+    assert_eq!(log.members().await.unwrap(), [a.clone(), b.clone()]);
+    let moved = Member {
+        address: "http://elsewhere:1".to_owned(),
+        ..b
+    };
+    log.attend(&moved, LONG).await.unwrap();
+    log.depart("a").await.unwrap();
+    log.depart("nobody").await.unwrap();
+    assert_eq!(log.members().await.unwrap(), [moved.clone()]);
+    log.attend(&a, 1).await.unwrap();
+    world.wait_until_gone("a").await;
+    assert_eq!(log.members().await.unwrap(), [moved]);
+}
+
+pub(crate) async fn who_waits_for_shards_is_woken_when_they_may_change_hands(world: World) {
+    let log = &world.log;
+    let mut woken = log.handovers();
+    // Waits, because between processes a hint takes its time. An echo of an earlier one does no harm.
+    log.attend(&member("a", false), LONG).await.unwrap();
+    woken.changed().await.expect("an engine came");
+    let mine = world.lease_all("a").await;
+    woken.changed().await.expect("shards were taken");
+    log.invite("a", &mine[..1], "b").await.unwrap();
+    woken.changed().await.expect("a shard was offered");
+    log.release("a", &mine).await.unwrap();
+    woken.changed().await.expect("shards are free");
+    log.depart("a").await.unwrap();
+    woken.changed().await.expect("an engine went");
+    if world
+        .sql()
+        .is_some_and(|sql| matches!(sql.database(), Database::Postgres(_)))
+    {
+        let other = world.another().await;
+        let mut woken = other.handovers();
+        // Until the other one listens there may be nothing to hear.
+        while !woken.has_changed().unwrap() {
+            log.attend(&member("a", false), LONG).await.unwrap();
+            log.depart("a").await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        woken.mark_unchanged();
+        log.attend(&member("c", false), LONG).await.unwrap();
+        woken.changed().await.expect("another process came");
+    }
 }

@@ -60,6 +60,10 @@ claims! {
         an_owner_takes_its_own_shards_again_with_a_new_epoch,
         free_shards_are_taken_before_held_ones,
         owners_that_come_together_share_the_shards,
+        an_heir_takes_what_it_was_asked_to_take_and_nobody_else_does,
+        a_question_that_was_taken_back_is_no_question,
+        engines_that_announce_themselves_are_known_until_their_time_has_come,
+        who_waits_for_shards_is_woken_when_they_may_change_hands,
     }
     letters::{
         letters_are_taken_once_by_shard_and_in_their_order,

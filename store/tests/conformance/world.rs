@@ -88,6 +88,23 @@ impl World {
         }
     }
 
+    /// Lets the short time end for which an engine has announced itself.
+    pub(crate) async fn wait_until_gone(&self, id: &str) {
+        if let Some(memory) = &self.memory {
+            memory.advance(1_000);
+        }
+        while self
+            .log
+            .members()
+            .await
+            .unwrap()
+            .iter()
+            .any(|member| member.id == id)
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     /// Takes every free shard.
     pub(crate) async fn lease_all(&self, owner: &str) -> Vec<Lease> {
         self.log
