@@ -169,6 +169,15 @@ impl<L: Log> Log for FaultyLog<L> {
         self.reach()?.release(owner, leases).await
     }
 
+    async fn inherit(
+        &self,
+        heir: &str,
+        shards: &[ShardId],
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError> {
+        self.reach()?.inherit(heir, shards, lease_ms).await
+    }
+
     async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {
         self.reach()?.invite(owner, leases, heir).await
     }

@@ -207,8 +207,8 @@ pub trait Log: Send + Sync + 'static {
     /// Every shard.
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError>;
 
-    /// Takes up to `most` shards whose lease has ended or was given back, or whose owner has asked `owner`
-    /// to take them, or that `owner` itself held, for `lease_ms` of database time; its own come last.
+    /// Takes up to `most` shards whose lease has ended or was given back, or that `owner` itself held,
+    /// for `lease_ms` of database time; those that nobody holds first.
     async fn acquire(
         &self,
         owner: &str,
@@ -227,7 +227,15 @@ pub trait Log: Send + Sync + 'static {
     /// Gives leases back so that another engine can take the shards at once.
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError>;
 
-    /// Asks `heir` to take these shards: it may acquire them although the leases have not ended. The owner
+    /// Takes those of these shards whose owner has asked `heir` to take them.
+    async fn inherit(
+        &self,
+        heir: &str,
+        shards: &[ShardId],
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError>;
+
+    /// Asks `heir` to take these shards: it may inherit them although the leases have not ended. The owner
     /// stays the owner until that has happened. An empty `heir` takes the question back.
     async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError>;
 
@@ -320,6 +328,15 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         (**self).release(owner, leases).await
+    }
+
+    async fn inherit(
+        &self,
+        heir: &str,
+        shards: &[ShardId],
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError> {
+        (**self).inherit(heir, shards, lease_ms).await
     }
 
     async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {

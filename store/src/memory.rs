@@ -148,7 +148,6 @@ impl Model {
             let held = shard.expires_at_ms > now;
             match (held, shard.owner == owner) {
                 (false, _) => Some(0),
-                (true, _) if shard.heir == owner => Some(0),
                 (true, true) => Some(1),
                 (true, false) => None,
             }
@@ -163,21 +162,36 @@ impl Model {
         takeable.truncate(most);
         let mut leases: Vec<_> = takeable
             .into_iter()
-            .map(|(_, index)| {
-                let shard = &mut self.shards[index];
-                shard.epoch += 1;
-                owner.clone_into(&mut shard.owner);
-                shard.heir.clear();
-                shard.expires_at_ms = now.saturating_add_unsigned(lease_ms);
-                Lease {
-                    shard: ShardId(index as u16),
-                    epoch: shard.epoch,
-                    head: shard.events.len() as u64,
-                }
-            })
+            .map(|(_, index)| self.give(index, owner, lease_ms))
             .collect();
         leases.sort_unstable_by_key(|lease| lease.shard);
         leases
+    }
+
+    fn inherit(&mut self, heir: &str, shards: &[ShardId], lease_ms: u64) -> Vec<Lease> {
+        let asked = |shard: &Shard| !heir.is_empty() && shard.heir == heir;
+        let mut indices: Vec<_> = shards.iter().map(|shard| usize::from(shard.0)).collect();
+        indices.retain(|index| self.shards.get(*index).is_some_and(asked));
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+            .into_iter()
+            .map(|index| self.give(index, heir, lease_ms))
+            .collect()
+    }
+
+    fn give(&mut self, index: usize, owner: &str, lease_ms: u64) -> Lease {
+        let until = self.now_ms.saturating_add_unsigned(lease_ms);
+        let shard = &mut self.shards[index];
+        shard.epoch += 1;
+        owner.clone_into(&mut shard.owner);
+        shard.heir.clear();
+        shard.expires_at_ms = until;
+        Lease {
+            shard: ShardId(index as u16),
+            epoch: shard.epoch,
+            head: shard.events.len() as u64,
+        }
     }
 
     /// The shard of a lease, if the lease is still its newest.
@@ -315,6 +329,17 @@ impl Log for MemoryLog {
         drop(model);
         self.hint(!leases.is_empty());
         Ok(())
+    }
+
+    async fn inherit(
+        &self,
+        heir: &str,
+        shards: &[ShardId],
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError> {
+        let taken = self.model().inherit(heir, shards, lease_ms);
+        self.hint(!taken.is_empty());
+        Ok(taken)
     }
 
     async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {

@@ -28,7 +28,7 @@ pub use database::{Database, Pool, sqlite_connect, sqlite_options};
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 use batch::Request;
 use session::Session;
-use writer::{Acquire, Change, Job, Writer};
+use writer::{Acquire, Change, Inherit, Job, Writer};
 
 /// How long a reader waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -292,6 +292,22 @@ impl Log for SqlLog {
     async fn release(&self, owner: &str, leases: &[Lease]) -> Result<(), LogError> {
         let (owner, leases) = (owner.to_owned(), leases.to_vec());
         self.change(Change::Release { owner, leases }).await
+    }
+
+    async fn inherit(
+        &self,
+        heir: &str,
+        shards: &[ShardId],
+        lease_ms: u64,
+    ) -> Result<Vec<Lease>, LogError> {
+        let ask = Inherit {
+            heir: heir.to_owned(),
+            shards: shards.iter().map(|shard| i32::from(shard.0)).collect(),
+            lease_us: micros(lease_ms),
+        };
+        self.ask(|answer| Job::Inherit(ask, answer))
+            .await
+            .map_err(LogError::Unavailable)?
     }
 
     async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {

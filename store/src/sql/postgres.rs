@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::batch::Group;
 use super::rows::blob;
 use super::session::Failure;
-use super::writer::{Acquire, Change};
+use super::writer::{Acquire, Change, Inherit};
 use crate::chain::Chain;
 use crate::log::{Lease, Member};
 
@@ -171,7 +171,7 @@ pub(super) async fn acquire(
     const SQL: &str = concat!(
         "WITH taken AS MATERIALIZED (SELECT shard FROM shards WHERE lease_expires_at <= ",
         now!(),
-        " OR owner = $1 OR heir = $1 ORDER BY CASE WHEN heir = $1 OR lease_expires_at <= ",
+        " OR owner = $1 ORDER BY CASE WHEN lease_expires_at <= ",
         now!(),
         " THEN 0 ELSE 1 END, shard LIMIT $3 FOR UPDATE) \
          UPDATE shards AS s SET epoch = s.epoch + 1, owner = $1, heir = '', lease_expires_at = ",
@@ -182,6 +182,22 @@ pub(super) async fn acquire(
         .bind(&ask.owner)
         .bind(ask.lease_us)
         .bind(ask.most);
+    Ok(query.fetch_all(connection).await?)
+}
+
+pub(super) async fn inherit(
+    connection: &mut PgConnection,
+    ask: &Inherit,
+) -> Result<Vec<(i32, i64, i64)>, Failure> {
+    const SQL: &str = concat!(
+        "UPDATE shards SET epoch = epoch + 1, owner = $1, heir = '', lease_expires_at = ",
+        now!(),
+        " + $2 WHERE heir = $1 AND heir <> '' AND shard = ANY($3) RETURNING shard, epoch, head"
+    );
+    let query = sqlx::query_as(SQL)
+        .bind(&ask.heir)
+        .bind(ask.lease_us)
+        .bind(&ask.shards);
     Ok(query.fetch_all(connection).await?)
 }
 

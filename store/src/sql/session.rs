@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::batch::Group;
 use super::database::{Database, sqlite_connect, sqlite_options};
-use super::writer::{Acquire, Change};
+use super::writer::{Acquire, Change, Inherit};
 use super::{postgres, sqlite};
 use crate::log::Lease;
 
@@ -101,17 +101,15 @@ impl Session {
             Self::Sqlite(connection) => sqlite::acquire(connection, ask).await?,
             Self::Postgres(connection) => in_time(postgres::acquire(connection, ask)).await?,
         };
-        let lease = |(shard, epoch, head)| Lease {
-            shard: ShardId(shard as u16),
-            epoch: epoch as u64,
-            head: head as u64,
+        Ok(leases(rows))
+    }
+
+    pub(super) async fn inherit(&mut self, ask: &Inherit) -> Result<Vec<Lease>, Failure> {
+        let rows = match self {
+            Self::Sqlite(connection) => sqlite::inherit(connection, ask).await?,
+            Self::Postgres(connection) => in_time(postgres::inherit(connection, ask)).await?,
         };
-        let mut leases: Vec<_> = rows
-            .into_iter()
-            .map(|row: (i32, i64, i64)| lease(row))
-            .collect();
-        leases.sort_unstable_by_key(|lease| lease.shard);
-        Ok(leases)
+        Ok(leases(rows))
     }
 
     pub(super) async fn renew(
@@ -167,6 +165,17 @@ impl Session {
             tracing::debug!(%error, "the writer's connection did not close in order");
         }
     }
+}
+
+fn leases(rows: Vec<(i32, i64, i64)>) -> Vec<Lease> {
+    let lease = |(shard, epoch, head): (i32, i64, i64)| Lease {
+        shard: ShardId(shard as u16),
+        epoch: epoch as u64,
+        head: head as u64,
+    };
+    let mut leases: Vec<_> = rows.into_iter().map(lease).collect();
+    leases.sort_unstable_by_key(|lease| lease.shard);
+    leases
 }
 
 /// A server that says nothing for so long is treated as a connection that broke: the caller drops it.

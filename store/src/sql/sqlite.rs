@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::batch::Group;
 use super::rows::{Blob, blob};
 use super::session::Failure;
-use super::writer::{Acquire, Change};
+use super::writer::{Acquire, Change, Inherit};
 use crate::log::{Lease, Member, Recorded};
 
 /// This database's clock in microseconds; it ticks in milliseconds.
@@ -162,7 +162,7 @@ pub(super) async fn acquire(
         now!(),
         " + $2 WHERE shard IN (SELECT shard FROM shards WHERE lease_expires_at <= ",
         now!(),
-        " OR owner = $1 OR heir = $1 ORDER BY CASE WHEN heir = $1 OR lease_expires_at <= ",
+        " OR owner = $1 ORDER BY CASE WHEN lease_expires_at <= ",
         now!(),
         " THEN 0 ELSE 1 END, shard LIMIT $3) RETURNING shard, epoch, head"
     );
@@ -170,6 +170,22 @@ pub(super) async fn acquire(
         .bind(&ask.owner)
         .bind(ask.lease_us)
         .bind(ask.most);
+    Ok(query.fetch_all(connection).await?)
+}
+
+pub(super) async fn inherit(
+    connection: &mut SqliteConnection,
+    ask: &Inherit,
+) -> Result<Vec<(i32, i64, i64)>, Failure> {
+    const SQL: &str = concat!(
+        "UPDATE shards SET epoch = epoch + 1, owner = $1, heir = '', lease_expires_at = ",
+        now!(),
+        " + $2 WHERE heir = $1 AND heir <> '' AND shard IN (SELECT value FROM json_each($3)) RETURNING shard, epoch, head"
+    );
+    let query = sqlx::query_as(SQL)
+        .bind(&ask.heir)
+        .bind(ask.lease_us)
+        .bind(json(&ask.shards)?);
     Ok(query.fetch_all(connection).await?)
 }
 

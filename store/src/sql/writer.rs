@@ -29,6 +29,7 @@ type Answer<T> = oneshot::Sender<T>;
 pub(super) enum Job {
     Append(Request),
     Acquire(Acquire, Answer<Result<Vec<Lease>, LogError>>),
+    Inherit(Inherit, Answer<Result<Vec<Lease>, LogError>>),
     Renew {
         owner: String,
         leases: Vec<Lease>,
@@ -48,6 +49,14 @@ pub(super) enum Job {
 pub(super) struct Acquire {
     pub(super) owner: String,
     pub(super) most: i64,
+    pub(super) lease_us: i64,
+}
+
+/// A wish for leases that their owners have offered.
+#[derive(Debug)]
+pub(super) struct Inherit {
+    pub(super) heir: String,
+    pub(super) shards: Vec<i32>,
     pub(super) lease_us: i64,
 }
 
@@ -139,6 +148,7 @@ impl Writer {
             match waiting.pop_front() {
                 Some(Job::Append(request)) => self.append(vec![Group::new(request)]).await,
                 Some(Job::Acquire(ask, answer)) => drop(answer.send(self.acquire(&ask).await)),
+                Some(Job::Inherit(ask, answer)) => drop(answer.send(self.inherit(&ask).await)),
                 Some(Job::Renew {
                     owner,
                     leases,
@@ -240,15 +250,27 @@ impl Writer {
             let taken = self.session().await?.acquire(ask).await;
             match self.keep(taken) {
                 Err(Failure::Again(_)) if tries < TRIES => tries += 1,
-                other => {
-                    let leases = other?;
-                    if !leases.is_empty() {
-                        self.announce().await;
-                    }
-                    return Ok(leases);
-                }
+                other => return self.taken(other?).await,
             }
         }
+    }
+
+    async fn inherit(&mut self, ask: &Inherit) -> Result<Vec<Lease>, LogError> {
+        let mut tries = 1;
+        loop {
+            let taken = self.session().await?.inherit(ask).await;
+            match self.keep(taken) {
+                Err(Failure::Again(_)) if tries < TRIES => tries += 1,
+                other => return self.taken(other?).await,
+            }
+        }
+    }
+
+    async fn taken(&mut self, leases: Vec<Lease>) -> Result<Vec<Lease>, LogError> {
+        if !leases.is_empty() {
+            self.announce().await;
+        }
+        Ok(leases)
     }
 
     async fn renew(

@@ -137,17 +137,21 @@ pub(crate) async fn an_heir_takes_what_it_was_asked_to_take_and_nobody_else_does
     let mine = world.lease_all("a").await;
     // Not of somebody else's shards.
     log.invite("b", &mine, "b").await.unwrap();
-    assert_eq!(log.acquire("b", ALL, LONG).await.unwrap(), []);
+    let all: Vec<_> = (0..SHARDS).map(shard).collect();
+    assert_eq!(log.inherit("b", &all, LONG).await.unwrap(), []);
     log.invite("a", &mine[1..3], "b").await.unwrap();
     let heirs: Vec<_> = log.shard_infos().await.unwrap();
     let heirs: Vec<_> = heirs.iter().map(|info| info.heir.as_str()).collect();
     assert_eq!(heirs, ["", "b", "b", ""]);
-    assert_eq!(log.acquire("c", ALL, LONG).await.unwrap(), []);
+    assert_eq!(log.inherit("c", &all, LONG).await.unwrap(), []);
+    assert_eq!(log.inherit("", &all, LONG).await.unwrap(), []);
+    assert_eq!(log.acquire("b", ALL, LONG).await.unwrap(), []);
     // Until then the owner is the owner.
     let mut owner = Writer::new(log.clone(), mine[1]);
     owner.append(&[owner.task(1, 1)]).await.unwrap();
     assert_eq!(log.renew("a", &mine, LONG).await.unwrap().len(), ALL);
-    let taken = log.acquire("b", ALL, LONG).await.unwrap();
+    assert_eq!(log.inherit("b", &all[..1], LONG).await.unwrap(), []);
+    let taken = log.inherit("b", &all, LONG).await.unwrap();
     let taken: Vec<_> = taken
         .iter()
         .map(|it| (it.shard, it.epoch, it.head))
@@ -158,7 +162,7 @@ pub(crate) async fn an_heir_takes_what_it_was_asked_to_take_and_nobody_else_does
         Err(AppendError::Fenced(shard(1)))
     );
     // Once: the question ended with the answer.
-    log.invite("a", &mine[1..2], "a").await.unwrap();
+    log.invite("a", &mine[1..2], "c").await.unwrap();
     assert!(
         log.shard_infos()
             .await
@@ -172,12 +176,13 @@ pub(crate) async fn a_question_that_was_taken_back_is_no_question(world: World) 
     let mine = world.lease_all("a").await;
     world.log.invite("a", &mine, "b").await.unwrap();
     world.log.invite("a", &mine, "").await.unwrap();
-    assert_eq!(world.log.acquire("b", ALL, LONG).await.unwrap(), []);
+    let all: Vec<_> = (0..SHARDS).map(shard).collect();
+    assert_eq!(world.log.inherit("b", &all, LONG).await.unwrap(), []);
     // Nor does it outlive the lease that it was about.
     world.log.invite("a", &mine, "b").await.unwrap();
     world.log.release("a", &mine).await.unwrap();
     assert_eq!(world.log.acquire("c", ALL, LONG).await.unwrap().len(), ALL);
-    assert_eq!(world.log.acquire("b", ALL, LONG).await.unwrap(), []);
+    assert_eq!(world.log.inherit("b", &all, LONG).await.unwrap(), []);
 }
 
 fn member(id: &str, standby: bool) -> Member {
