@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use proto::worker::{
     EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
 };
-use store::{Log, LogError, Metadata, Recorded};
+use store::{Log, LogError, Member, Metadata, Recorded};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use crate::lease;
 use crate::load::{self, Definitions};
 use crate::mail;
 use crate::outside::{Finder, Notice, Outside, tell};
+use crate::warm::Warm;
 
 /// What reaches the engine's task.
 #[derive(Debug)]
@@ -75,14 +76,37 @@ pub(crate) fn start(
 ) -> mpsc::UnboundedSender<Message> {
     let (inbox, messages) = mpsc::unbounded_channel();
     let (give_up, dropped) = mpsc::unbounded_channel();
-    let (stop_lease, stopped) = oneshot::channel();
     let clock = Clock::start();
+    let warm = Warm::new(log.clone(), definitions.clone());
     let terms = lease::Terms {
-        owner: config.id.clone(),
+        member: Member {
+            id: config.id.clone(),
+            address: config.address,
+            standby: config.standby,
+        },
         lease: config.lease,
     };
-    let keeper = lease::Keeper::new(log.clone(), terms, clock.clone(), inbox.clone());
-    let leases = tokio::spawn(keeper.run(dropped, stopped));
+    let keeper = lease::Keeper::new(
+        log.clone(),
+        terms,
+        clock.clone(),
+        inbox.clone(),
+        warm.clone(),
+    );
+    let (begin, begun) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let leave = lease::Leave {
+        begin: begun,
+        end: ended,
+    };
+    let leases = Leases {
+        begin,
+        end,
+        keeper: tokio::spawn(keeper.run(dropped, leave)),
+    };
+    let following = config
+        .standby
+        .then(|| tokio::spawn(warm.clone().follow(config.id.clone())));
     let settings = Settings {
         engine: config.id,
         shards: log.shards(),
@@ -95,6 +119,9 @@ pub(crate) fn start(
         clock,
         log,
         definitions,
+        warm,
+        following,
+        batch: Vec::with_capacity(TURN),
         inbox: inbox.clone(),
         feed,
         give_up,
@@ -108,8 +135,15 @@ pub(crate) fn start(
     };
     let letters = mail::collect(driver.log.clone(), inbox.clone());
     tokio::spawn(letters);
-    tokio::spawn(driver.run(messages, stop_lease, leases));
+    tokio::spawn(driver.run(messages, leases));
     inbox
+}
+
+/// The task that keeps the leases, and how it is ended.
+struct Leases {
+    begin: oneshot::Sender<oneshot::Sender<()>>,
+    end: oneshot::Sender<()>,
+    keeper: tokio::task::JoinHandle<()>,
 }
 
 /// The result of one append, for the core.
@@ -120,6 +154,11 @@ struct Driver {
     clock: Clock,
     log: Arc<dyn Log>,
     definitions: Arc<Definitions>,
+    warm: Warm,
+    /// Keeps the shards of others warm, for a standby.
+    following: Option<tokio::task::JoinHandle<()>>,
+    /// Messages that were taken out of the inbox and not yet handled: empty between two turns.
+    batch: Vec<Message>,
     inbox: mpsc::UnboundedSender<Message>,
     feed: mpsc::Sender<Arc<[Recorded]>>,
     give_up: mpsc::UnboundedSender<(ShardId, u64)>,
@@ -142,40 +181,53 @@ struct Stream {
 const TURN: usize = 1_024;
 
 impl Driver {
-    async fn run(
-        mut self,
-        mut messages: mpsc::UnboundedReceiver<Message>,
-        stop_lease: oneshot::Sender<()>,
-        leases: tokio::task::JoinHandle<()>,
-    ) {
-        let mut batch = Vec::with_capacity(TURN);
-        let mut stopping: Option<oneshot::Sender<()>> = None;
-        while stopping.is_none() {
-            let deadline = self.core.deadline().map(|at| self.clock.instant(at));
-            tokio::select! {
-                _ = messages.recv_many(&mut batch, TURN) => {}
-                Some(input) = self.appends.next() => self.core.handle(self.clock.now(), input),
-                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    self.core.handle(self.clock.now(), Input::Tick);
-                }
-            }
-            for message in batch.drain(..) {
-                if let Some(done) = self.take(message) {
-                    stopping = Some(done);
-                }
-            }
-            self.carry_out().await;
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>, leases: Leases) {
+        let mut stopping = Vec::new();
+        while stopping.is_empty() {
+            self.turn(&mut messages, &mut stopping).await;
         }
-        // What was decided is written before the shards are given back; what comes now is not ours.
+        if let Some(following) = self.following.take() {
+            following.abort();
+        }
+        // Others take the shards over while we go on deciding.
+        let (left, mut given_over) = oneshot::channel();
+        let _ = leases.begin.send(left);
+        loop {
+            tokio::select! {
+                _ = &mut given_over => break,
+                () = self.turn(&mut messages, &mut stopping) => {}
+            }
+        }
+        // What was decided is written before the rest of the shards is given back; what comes now is not ours.
         while let Some(input) = self.appends.next().await {
             self.core.handle(self.clock.now(), input);
             self.carry_out().await;
         }
-        let _ = stop_lease.send(());
-        let _ = leases.await;
-        if let Some(done) = stopping {
+        let _ = leases.end.send(());
+        let _ = leases.keeper.await;
+        for done in stopping {
             let _ = done.send(());
         }
+    }
+
+    /// Waits until something happens, and decides it. Dropped while it waits, it has taken nothing.
+    async fn turn(
+        &mut self,
+        messages: &mut mpsc::UnboundedReceiver<Message>,
+        stopping: &mut Vec<oneshot::Sender<()>>,
+    ) {
+        let deadline = self.core.deadline().map(|at| self.clock.instant(at));
+        tokio::select! {
+            _ = messages.recv_many(&mut self.batch, TURN) => {}
+            Some(input) = self.appends.next() => self.core.handle(self.clock.now(), input),
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                self.core.handle(self.clock.now(), Input::Tick);
+            }
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        stopping.extend(batch.drain(..).filter_map(|message| self.take(message)));
+        self.batch = batch;
+        self.carry_out().await;
     }
 
     fn take(&mut self, message: Message) -> Option<oneshot::Sender<()>> {
@@ -379,13 +431,9 @@ impl Driver {
     }
 
     fn load(&self, shard: ShardId, generation: u64) {
-        let (log, definitions, inbox) = (
-            self.log.clone(),
-            self.definitions.clone(),
-            self.inbox.clone(),
-        );
+        let (warm, inbox) = (self.warm.clone(), self.inbox.clone());
         tokio::spawn(async move {
-            let input = match load::shard(log.as_ref(), &definitions, shard).await {
+            let input = match warm.load(shard).await {
                 Ok(image) => Input::Loaded {
                     shard,
                     generation,

@@ -25,6 +25,10 @@ pub struct Config {
     /// Its id: no other living engine of the log has it. An engine that starts with the id of one that
     /// has died takes over that one's shards at once.
     pub id: String,
+    /// Where other processes reach it, for example `http://host-3:12345`; empty when they cannot.
+    pub address: String,
+    /// It takes shards only when no engine lives that does not wait, and keeps those of others warm until then.
+    pub standby: bool,
     /// How long a shard stays ours after we stopped renewing.
     pub lease: Duration,
     /// How long a silent or disconnected worker keeps its attempts.
@@ -43,6 +47,8 @@ impl Config {
     pub fn new(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
+            address: String::new(),
+            standby: false,
             lease: Duration::from_secs(5),
             worker_lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(2),

@@ -15,6 +15,7 @@ pub mod load;
 mod mail;
 mod outside;
 mod session;
+mod warm;
 
 pub use core::Explanation;
 pub use engine::{Changed, Config, Engine, Refused, Started};

@@ -106,51 +106,99 @@ fn stream(code: DefinitionCode) -> StreamId {
     }
 }
 
-/// Folds a whole shard, page by page. Runs that have ended are dropped on the way.
+/// A shard that is being folded, as far as it has been read: it can be taken up again when the log has grown.
+#[derive(Debug)]
+pub struct Folding {
+    shard: ShardId,
+    image: Image,
+    /// Runs that had left the memory and were begun again: they are read whole when the end is known.
+    revived: BTreeSet<InstanceId>,
+    resting: Option<InstanceId>,
+}
+
+impl Folding {
+    /// Nothing has been read yet.
+    pub fn new(shard: ShardId) -> Self {
+        Self {
+            shard,
+            image: Image {
+                chain: Chain::start(),
+                runs: BTreeMap::new(),
+                corrupt: BTreeMap::new(),
+                definitions: BTreeMap::new(),
+                groups: BTreeMap::new(),
+                queues: BTreeMap::new(),
+                environments: BTreeMap::new(),
+                instances: 0,
+            },
+            revived: BTreeSet::new(),
+            resting: None,
+        }
+    }
+
+    /// The last event that was read; 0 when there was none.
+    pub fn head(&self) -> u64 {
+        self.image.chain.head
+    }
+
+    /// Folds, page by page, what the log holds beyond what was read. Runs that have ended are dropped on the
+    /// way. After an error the fold is of no more use.
+    pub async fn advance(
+        &mut self,
+        log: &dyn Log,
+        definitions: &Definitions,
+    ) -> Result<(), LogError> {
+        loop {
+            let page = log.read(self.shard, self.image.chain.head, PAGE).await?;
+            for recorded in &page {
+                let image = &mut self.image;
+                image.chain.check(recorded)?;
+                absorb(image, &mut self.revived, log, definitions, recorded).await?;
+                drop_resting(image, &mut self.resting, instance_of(&recorded.stream));
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The shard as far as it was read.
+    pub async fn finish(
+        mut self,
+        log: &dyn Log,
+        definitions: &Definitions,
+    ) -> Result<Image, LogError> {
+        drop_resting(&mut self.image, &mut self.resting, None);
+        for instance in self.revived {
+            match run(log, definitions, instance).await {
+                Ok(Some(run)) if !run.is_at_rest() => {
+                    self.image.runs.insert(instance, run);
+                }
+                Ok(_) => {}
+                Err(LogError::Corrupt(event)) => {
+                    let state = format!("run {instance}");
+                    self.image
+                        .corrupt
+                        .insert(instance, Corrupt { state, event });
+                }
+                Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(self.image)
+    }
+}
+
+/// Folds a whole shard.
 pub async fn shard(
     log: &dyn Log,
     definitions: &Definitions,
     shard: ShardId,
 ) -> Result<Image, LogError> {
-    let mut image = Image {
-        chain: Chain::start(),
-        runs: BTreeMap::new(),
-        corrupt: BTreeMap::new(),
-        definitions: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        queues: BTreeMap::new(),
-        environments: BTreeMap::new(),
-        instances: 0,
-    };
-    // Runs that had left the memory and were begun again: they are read whole when the end is known.
-    let mut revived = BTreeSet::new();
-    let mut resting = None;
-    loop {
-        let page = log.read(shard, image.chain.head, PAGE).await?;
-        for recorded in &page {
-            image.chain.check(recorded)?;
-            absorb(&mut image, &mut revived, log, definitions, recorded).await?;
-            drop_resting(&mut image, &mut resting, instance_of(&recorded.stream));
-        }
-        if page.len() < PAGE {
-            break;
-        }
-    }
-    drop_resting(&mut image, &mut resting, None);
-    for instance in revived {
-        match run(log, definitions, instance).await {
-            Ok(Some(run)) if !run.is_at_rest() => {
-                image.runs.insert(instance, run);
-            }
-            Ok(_) => {}
-            Err(LogError::Corrupt(event)) => {
-                let state = format!("run {instance}");
-                image.corrupt.insert(instance, Corrupt { state, event });
-            }
-            Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => return Err(error),
-        }
-    }
-    Ok(image)
+    let mut folding = Folding::new(shard);
+    folding.advance(log, definitions).await?;
+    folding.finish(log, definitions).await
 }
 
 /// Drops the run that came to rest, once an event of something else follows: its end may not have been the

@@ -13,7 +13,7 @@ use domain::{
     Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp,
 };
 use proto::worker::{EngineMessage, Hello, WorkerMessage};
-use store::{Append, AppendError, Chain, Metadata};
+use store::{Append, AppendError, Chain, Member, Metadata};
 
 use super::children::Order;
 use super::letters::{Kept, Letter};
@@ -51,6 +51,8 @@ pub enum Input {
         /// Which.
         shard: ShardId,
     },
+    /// The engines that live, ourselves among them.
+    Engines(Vec<Member>),
     /// An answer to [`Output::Load`].
     Loaded {
         /// Which shard.

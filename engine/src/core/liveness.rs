@@ -2,15 +2,17 @@
 //! say of them, and whoever is silent for too long is given up.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::run;
 use domain::task_instance::{Phase, Stage};
 use domain::{AttemptId, ShardId, TaskId, Timestamp, WorkerRef};
-use proto::worker::{Hello, Welcome, engine_message};
+use proto::worker::{Engines, Hello, Holding, Owner, Ownership, Welcome, engine_message};
+use store::Member;
 
 use super::shard::Effect;
-use super::{Core, Output, SessionId, Timer};
+use super::{Core, Output, SessionId, Timer, wire};
 
 impl Core {
     pub(super) fn opened(&mut self, now: Timestamp, session: SessionId, hello: &Hello) {
@@ -24,6 +26,12 @@ impl Core {
             heartbeat_ms: u32::try_from(self.settings.heartbeat.as_millis()).unwrap_or(u32::MAX),
         };
         self.tell(session, engine_message::Body::Welcome(welcome));
+        self.tell(session, self.engines_for_workers());
+        let shards = self.shards.iter().filter(|(_, shard)| shard.is_ready());
+        let shards = shards
+            .map(|(id, shard)| ownership(*id, shard.epoch))
+            .collect();
+        self.tell(session, engine_message::Body::Owner(Owner { shards }));
         self.watch_worker(now, id.clone());
         for task in self.workers.tasks_of(&id) {
             if let Some((holder, reason)) = self.reconcile(now, task) {
@@ -42,35 +50,73 @@ impl Core {
         }
     }
 
-    /// A shard has been read: what its runs say of the workers is compared with what these said.
-    ///
-    /// A worker that is here may have got an attempt from the engine that had the shard before, after it
-    /// said hello to us. It has not told us, and it is not lost: we end its stream, and its next hello says
-    /// what it has.
-    pub(super) fn reconcile_shard(&mut self, now: Timestamp, id: ShardId) {
+    /// A shard has been read. A worker that is here may have got an attempt from the engine that had the shard
+    /// before, after it said hello to us: every worker is told whose the shard is now, takes no more orders
+    /// from that engine, and answers with what it has.
+    pub(super) fn claim(&mut self, now: Timestamp, id: ShardId) {
+        let Some(epoch) = self.shards.get(&id).map(|shard| shard.epoch) else {
+            return;
+        };
         for worker in self.workers.connected() {
-            let tasks = self.workers.tasks_of(&worker);
-            let tasks = tasks.into_iter().filter(|task| task.instance.shard() == id);
-            let mut unclear = false;
-            for task in tasks {
-                unclear |= self.reconcile(now, task).is_some();
-            }
             if let Some(session) = self.workers.session(&worker) {
-                if unclear {
-                    tracing::info!(%worker, shard = %id, "asked for a new hello");
-                    self.workers.close(session);
-                    self.out.push(Output::Close { session });
-                    continue;
-                }
-                let said = self.workers.said(&worker);
-                for attempt in said
-                    .into_iter()
-                    .filter(|attempt| attempt.task.instance.shard() == id)
-                {
-                    self.check_stray(session, attempt);
+                let shards = vec![ownership(id, epoch)];
+                self.tell(session, engine_message::Body::Owner(Owner { shards }));
+            }
+            // What it has said so far holds, as far as it goes.
+            for task in self.workers.tasks_of(&worker) {
+                if task.instance.shard() == id {
+                    let _ = self.reconcile(now, task);
                 }
             }
         }
+    }
+
+    /// A worker has said what it answers for of the shards that it was told are ours.
+    pub(super) fn holding(&mut self, now: Timestamp, session: SessionId, id: &str, said: &Holding) {
+        let ours: BTreeSet<ShardId> = said
+            .shards
+            .iter()
+            .filter_map(|named| {
+                let id = ShardId(u16::try_from(named.shard).ok()?);
+                let shard = self.shards.get(&id)?;
+                (shard.epoch == named.epoch && shard.is_ready()).then_some(id)
+            })
+            .collect();
+        let attempts = said.held.iter();
+        let attempts = attempts.filter_map(|attempt| wire::attempt_id(Some(attempt)));
+        self.workers.says_it_holds_only(id, &ours, attempts);
+        for task in self.workers.tasks_of(id) {
+            if ours.contains(&task.instance.shard())
+                && let Some((holder, reason)) = self.reconcile(now, task)
+            {
+                self.lose(now, task, holder, reason);
+            }
+        }
+        for attempt in self.workers.said(id) {
+            if ours.contains(&attempt.task.instance.shard()) {
+                self.check_stray(session, attempt);
+            }
+        }
+    }
+
+    /// Engines have come or gone: workers keep a session with each.
+    pub(super) fn introduce(&mut self, engines: Vec<Member>) {
+        self.engines = engines;
+        for worker in self.workers.connected() {
+            if let Some(session) = self.workers.session(&worker) {
+                self.tell(session, self.engines_for_workers());
+            }
+        }
+    }
+
+    fn engines_for_workers(&self) -> engine_message::Body {
+        let engines = self.engines.iter().map(|member| proto::worker::Engine {
+            id: member.id.clone(),
+            address: member.address.clone(),
+        });
+        engine_message::Body::Engines(Engines {
+            engines: engines.collect(),
+        })
     }
 
     /// A shard was taken from an engine that let its lease run out. The worker that lived in the same
@@ -208,5 +254,12 @@ impl Core {
             }
         }
         self.workers.drop_silent(id);
+    }
+}
+
+fn ownership(id: ShardId, epoch: u64) -> Ownership {
+    Ownership {
+        shard: u32::from(id.0),
+        epoch,
     }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use domain::run::Run;
 use domain::{InstanceId, ShardId, TaskId, Timestamp};
-use store::{AppendError, Metadata};
+use store::{AppendError, Member, Metadata};
 
 pub use inputs::{
     Answer, Asked, Explanation, Image, Input, Output, Refusal, Request, SessionId, Ticket,
@@ -71,6 +71,8 @@ pub struct Core {
     reminding: HashSet<InstanceId>,
     /// Shards whose slots and turns will be told again to those who have them.
     telling: HashSet<ShardId>,
+    /// Where workers reach the engines that live.
+    engines: Vec<Member>,
     /// Grows with every load of a shard, so that an answer to an earlier life is recognised.
     generation: u64,
     out: Vec<Output>,
@@ -110,6 +112,7 @@ impl Core {
             looking: HashSet::new(),
             reminding: HashSet::new(),
             telling: HashSet::new(),
+            engines: Vec::new(),
             generation: 0,
             out: Vec::new(),
         }
@@ -132,6 +135,7 @@ impl Core {
                 }
             }
             Input::LeaseLost { shard } => self.step_down(now, shard),
+            Input::Engines(engines) => self.introduce(engines),
             Input::Loaded {
                 shard,
                 generation,
@@ -291,7 +295,7 @@ impl Core {
         for order in orders {
             self.order(now, order);
         }
-        self.reconcile_shard(now, id);
+        self.claim(now, id);
         self.bury(now, id);
         for input in parked {
             self.handle(now, input);

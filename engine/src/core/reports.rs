@@ -42,12 +42,11 @@ impl Core {
                 self.workers.loaded(&worker.id, beat.load);
                 return;
             }
-            Some(
-                worker_message::Body::Hello(_)
-                | worker_message::Body::LogChunk(_)
-                | worker_message::Body::Holding(_),
-            )
-            | None => {
+            Some(worker_message::Body::Holding(holding)) => {
+                self.holding(now, session, &worker.id, holding);
+                return;
+            }
+            Some(worker_message::Body::Hello(_) | worker_message::Body::LogChunk(_)) | None => {
                 return;
             }
         };

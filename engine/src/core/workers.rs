@@ -139,6 +139,20 @@ impl Workers {
         }
     }
 
+    /// A worker said that of these shards it has these attempts, and no others.
+    pub(super) fn says_it_holds_only(
+        &mut self,
+        id: &str,
+        shards: &BTreeSet<ShardId>,
+        attempts: impl Iterator<Item = AttemptId>,
+    ) {
+        let of_them = |attempt: &AttemptId| shards.contains(&attempt.task.instance.shard());
+        if let Some(worker) = self.known.get_mut(id) {
+            worker.said.retain(|attempt| !of_them(attempt));
+            worker.said.extend(attempts.filter(of_them));
+        }
+    }
+
     /// The worker on this stream may forget an attempt.
     pub(super) fn acked(&mut self, session: SessionId, attempt: AttemptId) {
         let worker = self

@@ -256,6 +256,33 @@ impl Bench {
         self.handle(Input::Heard { session, message });
     }
 
+    /// Says what it has of the shard that it was told is ours, as of this epoch.
+    fn holding(&mut self, session: SessionId, epoch: u64, held: &[AttemptId]) {
+        let held = held.iter().map(|held| crate::core::wire::attempt(*held));
+        let shards = vec![wire::Ownership {
+            shard: u32::from(SHARD.0),
+            epoch,
+        }];
+        let held = held.collect();
+        self.say(
+            session,
+            worker_message::Body::Holding(wire::Holding { shards, held }),
+        );
+    }
+
+    /// The epochs that a worker was told of on this stream.
+    fn claims(&self, session: SessionId) -> Vec<u64> {
+        let on_it = self.sent.iter().filter(|(to, _)| *to == session);
+        on_it
+            .filter_map(|(_, body)| match body {
+                Body::Owner(owner) => Some(&owner.shards),
+                _ => None,
+            })
+            .flatten()
+            .map(|owned| owned.epoch)
+            .collect()
+    }
+
     fn accept(&mut self, session: SessionId, attempt: AttemptId) {
         let attempt = Some(crate::core::wire::attempt(attempt));
         let rejected = String::new();

@@ -63,18 +63,63 @@ fn takeover() -> Bench {
 }
 
 #[test]
-fn a_takeover_asks_a_worker_again_what_it_has_and_takes_nothing_from_it() {
+fn a_takeover_asks_a_worker_what_it_has_and_takes_nothing_from_it() {
     let mut second = takeover();
-    assert_eq!(second.closed, [7]);
-    second.hello(8, &[attempt(1)]);
+    assert_eq!(second.claims(7), [second.epoch]);
+    // Until the worker has answered nothing is known.
+    assert_eq!(
+        second.told(),
+        ["submitted", "dispatch_requested", "dispatched"]
+    );
+    second.holding(7, second.epoch, &[attempt(1)]);
     second.wait(5);
     assert_eq!(
         second.told(),
         ["submitted", "dispatch_requested", "dispatched"]
     );
-    second.finish(8, attempt(1), wire::Outcome::Success);
+    second.finish(7, attempt(1), wire::Outcome::Success);
     assert_eq!(second.told().last().unwrap(), "finished");
     assert_eq!(second.core.load(), (0, 0));
+}
+
+#[test]
+fn an_answer_about_an_earlier_epoch_says_nothing() {
+    let mut second = takeover();
+    second.holding(7, second.epoch - 1, &[]);
+    assert_eq!(second.told().len(), 3);
+    second.holding(7, second.epoch, &[]);
+    assert_eq!(second.told()[3], "lost");
+}
+
+#[test]
+fn a_worker_is_told_at_its_hello_whose_the_shards_are_and_where_the_engines_live() {
+    let mut bench = Bench::with_a_run(RetryPolicy::default());
+    let member = |id: &str| store::Member {
+        id: id.to_owned(),
+        address: format!("http://{id}:1"),
+        standby: false,
+    };
+    bench.handle(Input::Engines(vec![member("e1")]));
+    bench.hello(1, &[]);
+    assert_eq!(bench.claims(1), [bench.epoch]);
+    bench.handle(Input::Engines(vec![member("e1"), member("e2")]));
+    let told = bench.sent.iter().filter_map(|(_, body)| match body {
+        Body::Engines(engines) => Some(engines.engines.len()),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn what_a_worker_says_it_has_and_should_not_have_is_killed() {
+    let mut second = takeover();
+    second.holding(7, second.epoch, &[attempt(1), attempt(2)]);
+    let stray = Some(crate::core::wire::attempt(attempt(2)));
+    let kills = second.sent.iter().filter(|(_, body)| {
+        matches!(body, Body::Kill(kill) if kill.attempt == stray && kill.epoch == second.epoch)
+    });
+    assert_eq!(kills.count(), 1);
+    assert_eq!(second.told().len(), 3);
 }
 
 #[test]
@@ -93,9 +138,9 @@ fn an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
 }
 
 #[test]
-fn what_a_worker_does_not_have_at_its_next_hello_is_given_up() {
+fn what_a_worker_does_not_have_is_given_up() {
     let mut second = takeover();
-    second.hello(8, &[]);
+    second.holding(7, second.epoch, &[]);
     assert_eq!(
         second.told()[3..],
         ["lost", "submitted", "dispatch_requested"]
