@@ -23,6 +23,11 @@ impl Key {
         self.0
     }
 
+    /// Whose owner decides for it.
+    pub(crate) fn shard(self) -> u32 {
+        (self.0 % 1_000) as u32
+    }
+
     /// Names the attempt within its instance: file names.
     pub(crate) fn name(self) -> String {
         format!("{}-{}", self.1, self.2)

@@ -1,9 +1,10 @@
 //! The sessions: one connection to each engine, kept up for as long as the worker lives. A session moves
 //! messages; what they mean is the keeper's business.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
@@ -34,6 +35,40 @@ const FRAME_MESSAGES: usize = 4096;
 const LARGEST_FRAME: usize = 64 * 1024 * 1024;
 
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Which engines this worker has a session with, and through which address: an engine that can be reached
+/// in two ways would end each session for the other one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Circle(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Circle {
+    fn engines(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        // Each change is one insertion or removal, so a panic elsewhere leaves a whole map.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, engine: &str, endpoint: usize) {
+        self.engines().insert(engine.to_owned(), endpoint);
+    }
+
+    fn leave(&self, engine: &str, endpoint: usize) {
+        let mut engines = self.engines();
+        if engines.get(engine) == Some(&endpoint) {
+            engines.remove(engine);
+        }
+    }
+
+    /// There is a session with this engine.
+    pub(crate) fn knows(&self, engine: &str) -> bool {
+        self.engines().contains_key(engine)
+    }
+
+    fn is_elsewhere(&self, engine: &str, endpoint: usize) -> bool {
+        self.engines()
+            .get(engine)
+            .is_some_and(|other| *other != endpoint)
+    }
+}
 
 /// Why an address cannot be connected to, as a sentence.
 pub(crate) fn check(endpoint: &Endpoint) -> Result<(), String> {
@@ -73,13 +108,28 @@ pub(crate) async fn keep(
     endpoint: Endpoint,
     keeper: mpsc::Sender<Input>,
     gauges: Arc<Gauges>,
+    circle: Circle,
 ) {
     let mut pause = SHORTEST_PAUSE;
     let mut reachable = true;
+    // Who answered here the last time.
+    let mut engine: Option<String> = None;
     loop {
+        if let Some(engine) = &engine
+            && circle.is_elsewhere(engine, number)
+        {
+            tokio::time::sleep(LONGEST_PAUSE).await;
+            continue;
+        }
         let begun = Instant::now();
         let ended = match connect(&endpoint).await {
-            Ok(channel) => converse(number, channel, &keeper, &gauges).await,
+            Ok(channel) => {
+                let ended = converse(number, channel, &keeper, &gauges, &circle, &mut engine).await;
+                if let Some(engine) = &engine {
+                    circle.leave(engine, number);
+                }
+                ended
+            }
             Err(error) => Err(describe(&error)),
         };
         if begun.elapsed() > LONGEST_PAUSE {
@@ -131,6 +181,8 @@ async fn converse(
     channel: Channel,
     keeper: &mpsc::Sender<Input>,
     gauges: &Gauges,
+    circle: &Circle,
+    engine: &mut Option<String>,
 ) -> Result<(), String> {
     let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
     let (wire, messages) = mpsc::unbounded_channel();
@@ -143,7 +195,11 @@ async fn converse(
         .send(up)
         .await
         .map_err(|_| "the worker is going down")?;
-    let ended = exchange(session, channel, wire, messages, keeper, gauges).await;
+    let welcomed = |welcome: &Welcome| {
+        circle.enter(&welcome.engine, number);
+        *engine = Some(welcome.engine.clone());
+    };
+    let ended = exchange(session, channel, wire, messages, keeper, gauges, welcomed).await;
     let _ = keeper.send(Input::Down { session }).await;
     ended
 }
@@ -155,6 +211,7 @@ async fn exchange(
     messages: mpsc::UnboundedReceiver<WorkerMessage>,
     keeper: &mpsc::Sender<Input>,
     gauges: &Gauges,
+    welcomed: impl FnOnce(&Welcome),
 ) -> Result<(), String> {
     let mut client = WorkerSessionClient::new(channel).max_decoding_message_size(LARGEST_FRAME);
     let opening = async {
@@ -167,6 +224,7 @@ async fn exchange(
         Err(_) => return Err("it did not welcome this worker".into()),
     };
     tracing::info!(engine = %welcome.engine, "session with an engine");
+    welcomed(&welcome);
     let tell = |input| async {
         keeper
             .send(input)

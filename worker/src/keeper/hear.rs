@@ -11,10 +11,7 @@ use super::Keeper;
 use crate::attempts::{Held, Key, Route, State};
 use crate::fact::{Finished, Outcome};
 use crate::journal::Record;
-use crate::{logs, session};
-
-/// How many engines a worker connects to that it only knows from others.
-const LEARNED: usize = 32;
+use crate::logs;
 
 impl Keeper {
     pub(super) fn hear(&mut self, session: u64, message: EngineMessage) {
@@ -25,8 +22,10 @@ impl Keeper {
             Some(Body::Ack(ack)) => self.ack(ack),
             Some(Body::NotOwner(not_owner)) => self.not_owner(session, &not_owner),
             Some(Body::ReadLog(read_log)) => self.read_log(session, read_log),
+            Some(Body::Owner(owner)) => self.owner(session, owner),
+            Some(Body::Engines(engines)) => self.engines(&engines),
             // A second welcome changes nothing; the first one was taken by the session.
-            Some(Body::Welcome(_) | Body::Owner(_) | Body::Engines(_)) => {}
+            Some(Body::Welcome(_)) => {}
             None => tracing::warn!("an engine sent a message this worker does not know"),
         }
     }
@@ -38,6 +37,10 @@ impl Keeper {
         let Some(endpoint) = self.sessions.get(&session).map(|s| s.endpoint) else {
             return;
         };
+        if !self.owners.note(key.shard(), dispatch.epoch) {
+            let reason = format!("shard {} has a newer owner", key.shard());
+            return self.answer_now(session, key, &reason);
+        }
         if let Some(held) = self.attempts.get_mut(key) {
             held.route.add(endpoint);
             self.answer(session, key, "");
@@ -104,6 +107,10 @@ impl Keeper {
         let Some(endpoint) = self.sessions.get(&session).map(|s| s.endpoint) else {
             return;
         };
+        if !self.owners.note(key.shard(), kill.epoch) {
+            tracing::info!(attempt = %key.tag(), "a kill by an engine that does not own the shard any more");
+            return;
+        }
         let grace = match kill.grace_ms {
             0 => self.config.kill_grace,
             grace => Duration::from_millis(u64::from(grace)),
@@ -206,23 +213,6 @@ impl Keeper {
             self.outbox.tire(key);
             self.send_reports(key);
         }
-    }
-
-    /// The number of the endpoint with this address; a new one is connected to.
-    fn endpoint_of(&mut self, address: &str) -> Option<usize> {
-        let wanted = session::parse(address)?;
-        if let Some(known) = self
-            .endpoints
-            .iter()
-            .position(|endpoint| session::same(endpoint, &wanted))
-        {
-            return Some(known);
-        }
-        if self.endpoints.len() >= self.config.engines.len() + LEARNED {
-            return None;
-        }
-        tracing::info!(%address, "an engine this worker did not know owns one of its attempts");
-        Some(self.connect(wanted))
     }
 
     fn read_log(&mut self, session: u64, request: ReadLog) {

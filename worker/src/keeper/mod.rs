@@ -6,6 +6,7 @@
 
 mod gauges;
 mod hear;
+mod owners;
 mod tell;
 mod tidy;
 
@@ -17,16 +18,18 @@ use std::time::Duration;
 pub(crate) use gauges::Gauges;
 use proto::worker::{EngineMessage, WorkerMessage};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempts::{Attempts, Held, Key, Route, State};
 use crate::fact::{Fact, Finished, Outcome, Started};
 use crate::journal::{self, Journal, Reported};
 use crate::outbox::Outbox;
+use crate::session::Circle;
 use crate::slots::Slots;
 use crate::task::{self, Job, Order, World};
 use crate::{Config, Endpoint};
+use owners::Owners;
 
 /// How long a shutdown waits for acks once nothing runs any more.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -80,6 +83,16 @@ struct Session {
     welcomed: bool,
 }
 
+/// An engine's address that this worker knows.
+#[derive(Debug)]
+struct Known {
+    endpoint: Endpoint,
+    /// From another engine, not from whoever started the worker.
+    learned: bool,
+    /// Keeps up the session; none while the engine is said to be no more.
+    connection: Option<AbortHandle>,
+}
+
 #[derive(Debug)]
 struct Closing {
     done: oneshot::Sender<()>,
@@ -107,7 +120,9 @@ pub(crate) struct Keeper {
     journal: Journal,
     journal_retry: Option<Instant>,
     effects: Effects,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Known>,
+    circle: Circle,
+    owners: Owners,
     sessions: HashMap<u64, Session>,
     connections: JoinSet<()>,
     tasks: JoinSet<()>,
@@ -140,6 +155,8 @@ impl Keeper {
             journal_retry: None,
             effects: Effects::default(),
             endpoints: Vec::new(),
+            circle: Circle::default(),
+            owners: Owners::default(),
             sessions: HashMap::new(),
             connections,
             tasks: JoinSet::new(),
@@ -177,7 +194,7 @@ impl Keeper {
 
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Input>) {
         for endpoint in self.config.engines.clone() {
-            self.connect(endpoint);
+            self.connect(endpoint, false);
         }
         let mut inputs = Vec::with_capacity(TURN);
         loop {

@@ -4,7 +4,7 @@ use proto::worker::{Hello, WorkerMessage, worker_message};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Keeper, Session};
+use super::{Keeper, Known, Session};
 use crate::attempts::Key;
 use crate::fact::Fact;
 use crate::journal::{Record, Reported};
@@ -54,16 +54,30 @@ impl Keeper {
         }
     }
 
-    pub(super) fn connect(&mut self, endpoint: Endpoint) -> usize {
+    /// Connects to an engine, for as long as both live. `learned`: from another engine.
+    pub(super) fn connect(&mut self, endpoint: Endpoint, learned: bool) -> usize {
         let number = self.endpoints.len();
-        self.endpoints.push(endpoint.clone());
-        self.connections.spawn(session::keep(
-            number,
+        self.endpoints.push(Known {
             endpoint,
+            learned,
+            connection: None,
+        });
+        self.dial(number);
+        number
+    }
+
+    pub(super) fn dial(&mut self, number: usize) {
+        let Some(known) = self.endpoints.get_mut(number) else {
+            return;
+        };
+        let connection = self.connections.spawn(session::keep(
+            number,
+            known.endpoint.clone(),
             self.inputs.clone(),
             self.gauges.clone(),
+            self.circle.clone(),
         ));
-        number
+        known.connection = Some(connection);
     }
 
     /// Says who we are, alone in the first frame; the rest waits for the welcome.

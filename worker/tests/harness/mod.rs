@@ -12,9 +12,9 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use proto::worker::worker_session_server::{WorkerSession, WorkerSessionServer};
 use proto::worker::{
-    Ack, Attempt, Dispatch, EngineFrame, EngineMessage, Finished, Hello, Kill, LogChunk, Output,
-    ReadLog, Report, Started, Welcome, WorkerFrame, WorkerMessage, engine_message, report,
-    worker_message,
+    Ack, Attempt, Dispatch, EngineFrame, EngineMessage, Finished, Hello, Holding, Kill, LogChunk,
+    Output, Owner, Ownership, ReadLog, Report, Started, Welcome, WorkerFrame, WorkerMessage,
+    engine_message, report, worker_message,
 };
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
@@ -31,8 +31,11 @@ type Out = mpsc::UnboundedSender<Result<EngineFrame, Status>>;
 
 #[derive(Clone)]
 struct Service {
+    id: String,
     heard: mpsc::UnboundedSender<WorkerMessage>,
     out: Arc<Mutex<Option<Out>>>,
+    /// The end of each stream that a worker closed, or that was closed for it.
+    ended: mpsc::UnboundedSender<()>,
 }
 
 #[tonic::async_trait]
@@ -46,18 +49,19 @@ impl WorkerSession for Service {
         let mut inbound = request.into_inner();
         let (out, frames) = mpsc::unbounded_channel();
         let welcome = Welcome {
-            engine: "test".into(),
+            engine: self.id.clone(),
             heartbeat_ms: 1000,
         };
         let _ = out.send(Ok(frame(engine_message::Body::Welcome(welcome))));
         *self.out.lock().unwrap() = Some(out);
-        let heard = self.heard.clone();
+        let (heard, ended) = (self.heard.clone(), self.ended.clone());
         tokio::spawn(async move {
             while let Some(Ok(frame)) = inbound.next().await {
                 for message in frame.messages {
                     let _ = heard.send(message);
                 }
             }
+            let _ = ended.send(());
         });
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(
             frames,
@@ -73,6 +77,8 @@ fn frame(body: engine_message::Body) -> EngineFrame {
 
 pub struct Engine {
     pub endpoint: Endpoint,
+    pub id: String,
+    ended: mpsc::UnboundedReceiver<()>,
     heard: mpsc::UnboundedReceiver<WorkerMessage>,
     out: Arc<Mutex<Option<Out>>>,
     server: JoinHandle<()>,
@@ -81,7 +87,8 @@ pub struct Engine {
 impl Engine {
     pub fn unix(path: &Path) -> Self {
         let _ = std::fs::remove_file(path);
-        let (service, heard, out) = parts();
+        let id = path.display().to_string();
+        let (service, heard, out, ended) = parts(&id);
         let listener = UnixListenerStream::new(UnixListener::bind(path).unwrap());
         let serving = Server::builder()
             .add_service(service)
@@ -89,6 +96,8 @@ impl Engine {
         let server = tokio::spawn(async move { serving.await.unwrap() });
         Engine {
             endpoint: Endpoint::Unix(path.to_owned()),
+            id,
+            ended,
             heard,
             out,
             server,
@@ -96,15 +105,17 @@ impl Engine {
     }
 
     pub async fn tcp() -> Self {
-        let (service, heard, out) = parts();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        let (service, heard, out, ended) = parts(&address);
         let serving = Server::builder()
             .add_service(service)
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });
         Engine {
-            endpoint: Endpoint::Tcp(address),
+            endpoint: Endpoint::Tcp(address.clone()),
+            id: address,
+            ended,
             heard,
             out,
             server,
@@ -175,6 +186,26 @@ impl Engine {
             grace_ms,
             ..Kill::default()
         }));
+    }
+
+    /// Says that this engine decides for the shard of the tests' attempts.
+    pub fn own(&self, epoch: u64) {
+        let shards = vec![Ownership { shard: 5, epoch }];
+        self.send(engine_message::Body::Owner(Owner { shards }));
+    }
+
+    /// What the worker says it holds, in answer to that; nothing of the shard when it knows better.
+    pub async fn holding(&mut self) -> Holding {
+        match self.next().await {
+            worker_message::Body::Holding(holding) => holding,
+            other => panic!("expected what it holds, heard {other:?}"),
+        }
+    }
+
+    /// Waits until one of the streams has ended.
+    pub async fn stream_ended(&mut self) {
+        let ended = tokio::time::timeout(HANG, self.ended.recv()).await;
+        ended.expect("a stream ends").expect("an engine");
     }
 
     pub fn ack(&self, report: &Report) {
@@ -290,18 +321,23 @@ type Parts = (
     WorkerSessionServer<Service>,
     mpsc::UnboundedReceiver<WorkerMessage>,
     Arc<Mutex<Option<Out>>>,
+    mpsc::UnboundedReceiver<()>,
 );
 
-fn parts() -> Parts {
+fn parts(id: &str) -> Parts {
     let (heard, listen) = mpsc::unbounded_channel();
+    let (ended, ends) = mpsc::unbounded_channel();
     let out = Arc::new(Mutex::new(None));
     (
         WorkerSessionServer::new(Service {
+            id: id.to_owned(),
             heard,
             out: out.clone(),
+            ended,
         }),
         listen,
         out,
+        ends,
     )
 }
 
