@@ -15,6 +15,10 @@ use domain::{
 /// An engine, or whoever knows the way to one.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
+    /// Who decides for something. The answer may be out of date when it is heard: whoever is asked then says
+    /// [`Refused::NotOwner`].
+    async fn owner(&self, place: Place) -> Result<Owner, Refused>;
+
     /// Makes this the newest version of its definition, unless it is already.
     async fn define(&self, workflow: Arc<Workflow>, caller: Caller) -> Result<Defined, Refused>;
 
@@ -75,6 +79,28 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The engines that are known.
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused>;
+}
+
+/// Where a request is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// By the owner of this shard.
+    Shard(ShardId),
+    /// By any engine that owns a shard.
+    Anywhere,
+    /// Where the workers have their sessions: by any engine, and by this process when there is none.
+    NearWorkers,
+}
+
+/// Who decides for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This process.
+    Here,
+    /// Another process, at this address: `http://host:port`.
+    At(String),
+    /// Nobody that can be reached now, and why.
+    Nobody(String),
 }
 
 /// Who asks, and in which trace.
@@ -169,6 +195,8 @@ pub struct EngineInfo {
     pub id: String,
     /// Where it can be reached; empty when nobody can.
     pub address: String,
+    /// It takes shards only when no engine lives that does not wait.
+    pub standby: bool,
     /// The shards it owns.
     pub shards: Vec<ShardId>,
 }
@@ -185,6 +213,9 @@ pub enum Refused {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// Somebody else decides there, or nobody does now. Nothing was done.
+    #[error("{0}")]
+    NotOwner(String),
     /// Nobody can do it now. Ask again later.
     #[error("{0}")]
     Unavailable(String),

@@ -59,12 +59,17 @@ impl<S: Send + Sync> FromRequest<S> for Content {
     }
 }
 
+/// 413: the body of a request is longer than any workflow file.
+pub(crate) fn too_long() -> Problem {
+    Problem::too_large(format!(
+        "the body is longer than {} MiB",
+        crate::workflow_file::LONGEST / 1024 / 1024
+    ))
+}
+
 fn unread(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::too_large(format!(
-            "the body is longer than {} MiB",
-            crate::workflow_file::LONGEST / 1024 / 1024
-        ))
+        too_long()
     } else {
         Problem::bad_request(rejection.body_text())
     }

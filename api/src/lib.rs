@@ -11,6 +11,7 @@ mod document;
 mod documents;
 pub mod engine;
 mod extract;
+mod forward;
 mod history;
 mod problem;
 mod routes;
@@ -29,8 +30,8 @@ use store::Log;
 use tokio::sync::watch;
 
 pub use engine::{
-    Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Position,
-    Refused, WorkerInfo,
+    Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Owner, Place,
+    Position, Refused, WorkerInfo,
 };
 pub use times::parse_in;
 

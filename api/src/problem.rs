@@ -10,6 +10,10 @@ use serde::Serialize;
 use crate::document::FileFlaw;
 use crate::engine::Refused;
 
+/// The type of the problem that says that nothing was done, and the header by which it is recognised without
+/// reading it.
+pub(crate) const NOT_OWNER: &str = "not-owner";
+
 /// Why a request was not carried out. Boxed: it is the error of everything here, and rare.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem(Box<Details>);
@@ -184,6 +188,17 @@ impl Problem {
         )
     }
 
+    /// 503: somebody else decides there, or nobody does now; nothing was done.
+    pub(crate) fn not_owner(detail: impl Into<String>) -> Self {
+        let kind = NOT_OWNER;
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            kind,
+            "Not the owner",
+            detail,
+        )
+    }
+
     /// 503: the read tables have not come as far as the caller wants to see.
     pub(crate) fn behind(detail: impl Into<String>) -> Self {
         Self::new(
@@ -223,6 +238,9 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if self.0.kind.ends_with(NOT_OWNER) {
+            headers.insert(NOT_OWNER, HeaderValue::from_static("true"));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -236,6 +254,7 @@ impl From<Refused> for Problem {
             Refused::Rejected(rejection) => Self::rejected(rejection),
             Refused::Invalid(flaws) => Self::invalid(flaws),
             Refused::NotFound(detail) => Self::not_found(detail),
+            Refused::NotOwner(detail) => Self::not_owner(detail),
             Refused::Unavailable(detail) => Self::unavailable(detail),
         }
     }

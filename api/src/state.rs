@@ -15,6 +15,7 @@ use tokio::sync::{Mutex as TurnMutex, watch};
 
 use crate::counts::Counts;
 use crate::engine::Engine;
+use crate::forward::Neighbours;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct Inner {
     pub(crate) definitions: Definitions,
     pub(crate) heads: Heads,
     pub(crate) requests: Requests,
+    pub(crate) neighbours: Neighbours,
     pub(crate) counts: TurnMutex<Counts>,
     /// Held by the one verification that may walk the log at a time.
     pub(crate) verification: TurnMutex<()>,
@@ -59,6 +61,7 @@ impl Api {
             definitions: Definitions::default(),
             heads: Heads::default(),
             requests: Requests::default(),
+            neighbours: Neighbours::new(),
             counts: TurnMutex::default(),
             verification: TurnMutex::new(()),
             rebuilding: TurnMutex::new(()),

@@ -21,6 +21,21 @@ impl ShardId {
     pub fn of_name(kind: &str, name: &str, shards: u16) -> Self {
         Self((digest(&[kind, name]) % u64::from(shards.max(1))) as u16)
     }
+
+    /// The shard that decides a task group.
+    pub fn of_task_group(name: &str, shards: u16) -> Self {
+        Self::of_name("task_group", name, shards)
+    }
+
+    /// The shard that decides an environment.
+    pub fn of_environment(name: &str, shards: u16) -> Self {
+        Self::of_name("environment", name, shards)
+    }
+
+    /// The shard of the run that a key starts.
+    pub fn of_key(key: &str, shards: u16) -> Self {
+        Self::of_name("key", key, shards)
+    }
 }
 
 impl fmt::Display for ShardId {

@@ -12,7 +12,7 @@ use proto::worker::{
     EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
 };
 use store::{Log, LogError, Member, Metadata, Recorded};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -45,7 +45,6 @@ pub(crate) enum Message {
         reply: oneshot::Sender<Option<LogChunk>>,
     },
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
-    ReadyShards(oneshot::Sender<Vec<ShardId>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -66,14 +65,19 @@ pub(crate) enum FromWorker {
     },
 }
 
-/// Starts the task, and the one that keeps its leases. Answers where to send what reaches it.
+/// Starts the task, and the one that keeps its leases. Answers where to send what reaches it, and the shards
+/// that it decides for.
 pub(crate) fn start(
     log: Arc<dyn Log>,
     definitions: Arc<Definitions>,
     config: Config,
     feed: mpsc::Sender<Arc<[Recorded]>>,
     outside: Arc<dyn Outside>,
-) -> mpsc::UnboundedSender<Message> {
+) -> (
+    mpsc::UnboundedSender<Message>,
+    watch::Receiver<Vec<ShardId>>,
+) {
+    let (ready, shards) = watch::channel(Vec::new());
     let (inbox, messages) = mpsc::unbounded_channel();
     let (give_up, dropped) = mpsc::unbounded_channel();
     let clock = Clock::start();
@@ -122,6 +126,7 @@ pub(crate) fn start(
         warm,
         following,
         batch: Vec::with_capacity(TURN),
+        ready,
         inbox: inbox.clone(),
         feed,
         give_up,
@@ -133,10 +138,10 @@ pub(crate) fn start(
         outside,
         telling: HashMap::new(),
     };
-    let letters = mail::collect(driver.log.clone(), inbox.clone());
+    let letters = mail::collect(driver.log.clone(), inbox.clone(), shards.clone());
     tokio::spawn(letters);
     tokio::spawn(driver.run(messages, leases));
-    inbox
+    (inbox, shards)
 }
 
 /// The task that keeps the leases, and how it is ended.
@@ -159,6 +164,8 @@ struct Driver {
     following: Option<tokio::task::JoinHandle<()>>,
     /// Messages that were taken out of the inbox and not yet handled: empty between two turns.
     batch: Vec<Message>,
+    /// The shards that are decided here, for everybody else.
+    ready: watch::Sender<Vec<ShardId>>,
     inbox: mpsc::UnboundedSender<Message>,
     feed: mpsc::Sender<Arc<[Recorded]>>,
     give_up: mpsc::UnboundedSender<(ShardId, u64)>,
@@ -228,6 +235,17 @@ impl Driver {
         stopping.extend(batch.drain(..).filter_map(|message| self.take(message)));
         self.batch = batch;
         self.carry_out().await;
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.ready.send_if_modified(|known| {
+            let same = self.core.ready_shards().eq(known.iter().copied());
+            if !same {
+                *known = self.core.ready_shards().collect();
+            }
+            !same
+        });
     }
 
     fn take(&mut self, message: Message) -> Option<oneshot::Sender<()>> {
@@ -258,9 +276,6 @@ impl Driver {
             }
             Message::Workers(reply) => {
                 let _ = reply.send(self.core.workers());
-            }
-            Message::ReadyShards(reply) => {
-                let _ = reply.send(self.core.ready_shards().collect());
             }
             Message::Stop(done) => return Some(done),
         }

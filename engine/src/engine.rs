@@ -9,10 +9,10 @@ use domain::workflow_definition::{Flaw, Workflow};
 use domain::workflow_instance::Submission;
 use domain::{
     AggregateType, AttemptId, Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, StreamId,
-    TaskCode, TaskId, trigger,
+    TaskId, trigger,
 };
 use store::{Log, LogError, Metadata, Recorded};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::{Answer, Explanation, Refusal, Request, SessionId, WorkerInfo};
 use crate::driver::{self, FromWorker, Message};
@@ -73,6 +73,9 @@ pub enum Refused {
     /// Somebody must look at it: its events cannot be folded.
     #[error("workflow instance {0} stands still: {1}")]
     Corrupt(InstanceId, Corrupt),
+    /// Ask another engine, or later: this one does not decide there, and has done nothing.
+    #[error("{0}")]
+    NotOwner(String),
     /// Try again: nothing is known to have happened.
     #[error("{0}")]
     Unavailable(String),
@@ -92,6 +95,7 @@ impl From<Refusal> for Refused {
                 Self::NotFound(format!("there is no workflow instance {id}"))
             }
             Refusal::Corrupt(id, corrupt) => Self::Corrupt(id, corrupt),
+            Refusal::NotOwner(why) => Self::NotOwner(why),
             Refusal::Unavailable(why) => Self::Unavailable(why),
         }
     }
@@ -101,6 +105,7 @@ impl From<Refusal> for Refused {
 #[derive(Clone)]
 pub struct Engine {
     inbox: mpsc::UnboundedSender<Message>,
+    ready: watch::Receiver<Vec<ShardId>>,
     log: Arc<dyn Log>,
     definitions: Arc<Definitions>,
     sessions: Arc<AtomicU64>,
@@ -142,9 +147,10 @@ impl Engine {
         let definitions = Arc::new(Definitions::default());
         let id = config.id.as_str().into();
         let dispatch_timeout = config.dispatch_timeout;
-        let inbox = driver::start(log.clone(), definitions.clone(), config, feed, outside);
+        let (inbox, ready) = driver::start(log.clone(), definitions.clone(), config, feed, outside);
         Self {
             inbox,
+            ready,
             log,
             definitions,
             sessions: Arc::new(AtomicU64::new(1)),
@@ -210,7 +216,7 @@ impl Engine {
                 head,
             });
         }
-        let shard = self.place(key.as_deref()).await?;
+        let shard = self.place(key.as_deref())?;
         let request = Request::Start {
             shard,
             submission: Arc::new(submission),
@@ -357,12 +363,8 @@ impl Engine {
     }
 
     /// The shards this engine decides for now.
-    pub async fn ready_shards(&self) -> Result<Vec<ShardId>, Refused> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox
-            .send(Message::ReadyShards(reply))
-            .map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+    pub fn ready_shards(&self) -> Vec<ShardId> {
+        self.ready.borrow().clone()
     }
 
     /// Finishes what is being written, gives the shards back, and ends.
@@ -392,17 +394,15 @@ impl Engine {
     }
 
     /// Which shard a new run goes to: a key always to the same one, others in turn over ours.
-    async fn place(&self, key: Option<&str>) -> Result<ShardId, Refused> {
+    fn place(&self, key: Option<&str>) -> Result<ShardId, Refused> {
         if let Some(key) = key {
-            return Ok(ShardId(
-                (TaskCode::of_name(key).0 % u64::from(self.log.shards())) as u16,
-            ));
+            return Ok(ShardId::of_key(key, self.log.shards()));
         }
-        let ready = self.ready_shards().await?;
+        let ready = self.ready.borrow();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let index = turn.checked_rem(ready.len() as u64);
-        let index = index
-            .ok_or_else(|| Refused::Unavailable("this engine owns no shard yet".to_owned()))?;
+        let index =
+            index.ok_or_else(|| Refused::NotOwner("this engine owns no shard now".to_owned()))?;
         Ok(ready[index as usize])
     }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::ShardId;
 use store::Log;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
 use crate::core::{Input, Letter};
 use crate::driver::Message;
@@ -16,13 +17,13 @@ const LOOK: Duration = Duration::from_millis(200);
 const ALONE: Duration = Duration::from_secs(1);
 
 /// Takes letters in until the engine is gone. An engine that has every shard gets no letters.
-pub(crate) async fn collect(log: Arc<dyn Log>, inbox: mpsc::UnboundedSender<Message>) {
-    loop {
-        let (reply, answer) = oneshot::channel();
-        if inbox.send(Message::ReadyShards(reply)).is_err() {
-            return;
-        }
-        let Ok(shards) = answer.await else { return };
+pub(crate) async fn collect(
+    log: Arc<dyn Log>,
+    inbox: mpsc::UnboundedSender<Message>,
+    ready: watch::Receiver<Vec<ShardId>>,
+) {
+    while !inbox.is_closed() {
+        let shards = ready.borrow().clone();
         if shards.is_empty() || shards.len() == usize::from(log.shards()) {
             tokio::time::sleep(ALONE).await;
             continue;

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod args;
+mod cluster;
 mod config;
 mod failure;
 mod follow;

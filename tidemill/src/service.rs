@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use worker::{Endpoint, Worker};
 
 use crate::alerts::Channels;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::home::{Home, make_private, visitor_socket};
 use crate::outside::Outside;
@@ -45,6 +46,10 @@ pub(crate) struct Options {
     pub(crate) database: Option<String>,
     /// Where to listen for others.
     pub(crate) listen: Option<SocketAddr>,
+    /// Where other processes reach this one, if that is not where it listens.
+    pub(crate) advertise: Option<String>,
+    /// Take shards only when no engine lives that does not wait.
+    pub(crate) standby: bool,
     /// What to do.
     pub(crate) roles: Roles,
     /// How many shards a new log gets.
@@ -115,10 +120,16 @@ impl Service {
         // From here on parts run that must be stopped again: only the worker's start can still fail.
         let (feed, runner) = projections.spawn(shared.clone());
         let engine = home.as_ref().filter(|_| options.roles.engine).map(|home| {
-            let config = options
-                .config
-                .engine
-                .apply(engine::Config::new(home.name.clone()));
+            let config = engine::Config {
+                address: options
+                    .advertise
+                    .clone()
+                    .or_else(|| listening.map(reachable))
+                    .unwrap_or_default(),
+                standby: options.standby,
+                ..engine::Config::new(home.name.clone())
+            };
+            let config = options.config.engine.apply(config);
             let outside = Arc::new(Outside {
                 reader: projections.reader(),
                 channels,
@@ -127,8 +138,9 @@ impl Service {
         });
         let (closing, closed) = watch::channel(false);
         let mut router = Router::new();
-        if options.roles.api {
-            let door = door(engine.as_ref(), data, shared.shards(), listening);
+        // An engine answers for its shards, whoever else answers people.
+        if options.roles.api || engine.is_some() {
+            let door = door(engine.as_ref(), data, shared.clone());
             router = router.merge(api::router_until(
                 door,
                 shared,
@@ -172,7 +184,7 @@ impl Service {
     async fn every_shard_has_its_owner(&self) {
         let Some(engine) = &self.engine else { return };
         loop {
-            let ours = engine.ready_shards().await.unwrap_or_default();
+            let ours = engine.ready_shards();
             if ours.len() == usize::from(self.log.shards()) {
                 return;
             }
@@ -271,21 +283,29 @@ async fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListene
     Ok(Some(listener))
 }
 
+/// Where other processes reach an address that this one listens on: one that means every address of the machine
+/// is known to others by the machine's name.
+fn reachable(listening: SocketAddr) -> String {
+    if listening.ip().is_unspecified() {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        return format!("http://{}:{}", name.trim(), listening.port());
+    }
+    format!("http://{listening}")
+}
+
 /// What the API asks: the engine of this process, or nobody.
-fn door(
-    engine: Option<&Engine>,
-    data: &Path,
-    shards: u16,
-    listening: Option<SocketAddr>,
-) -> Arc<dyn api::engine::Engine> {
+fn door(engine: Option<&Engine>, data: &Path, log: Arc<dyn Log>) -> Arc<dyn api::engine::Engine> {
+    let shards = log.shards();
+    let cluster = Cluster::new(log, engine.cloned());
     match engine {
         Some(engine) => Arc::new(Here {
             engine: engine.clone(),
             shards,
-            address: listening.map_or_else(String::new, |address| address.to_string()),
+            cluster,
         }),
         None => Arc::new(Nowhere {
             logs: data.join("worker/logs"),
+            cluster,
         }),
     }
 }

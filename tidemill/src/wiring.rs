@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::engine::{
-    Accepted, Caller, Changed, Defined, EngineInfo, Explanation, LogChunk, Position, Refused,
-    WorkerInfo,
+    Accepted, Caller, Changed, Defined, EngineInfo, Explanation, LogChunk, Owner, Place, Position,
+    Refused, WorkerInfo,
 };
 use async_trait::async_trait;
 use domain::workflow_definition::Workflow;
@@ -16,19 +16,21 @@ use domain::{AttemptId, InstanceId, TaskId, run};
 use engine::core::Answer;
 use store::Metadata;
 
+use crate::cluster::Cluster;
+
 /// The engine of this process.
 pub(crate) struct Here {
     pub(crate) engine: engine::Engine,
     /// How many shards the log has.
     pub(crate) shards: u16,
-    /// Where this process listens for others; empty when it does not.
-    pub(crate) address: String,
+    pub(crate) cluster: Cluster,
 }
 
 /// A process without an engine: it answers questions, and carries out nothing.
 pub(crate) struct Nowhere {
     /// Where the local worker keeps the logs of its attempts.
     pub(crate) logs: PathBuf,
+    pub(crate) cluster: Cluster,
 }
 
 fn by(caller: Caller, cause: impl Into<String>) -> Metadata {
@@ -44,6 +46,7 @@ fn refused(refused: engine::Refused) -> Refused {
         engine::Refused::Rejected(rejection) => Refused::Rejected(rejection),
         engine::Refused::Invalid(flaws) => Refused::Invalid(flaws),
         engine::Refused::NotFound(what) => Refused::NotFound(what),
+        engine::Refused::NotOwner(why) => Refused::NotOwner(why),
         engine::Refused::Unavailable(why) => Refused::Unavailable(why),
         // Allowed again only after somebody has looked at the log.
         corrupt @ engine::Refused::Corrupt(id, _) => Refused::Rejected(domain::Rejection {
@@ -68,6 +71,10 @@ fn changed(answer: Result<engine::Changed, engine::Refused>) -> Result<Changed, 
 
 #[async_trait]
 impl api::engine::Engine for Here {
+    async fn owner(&self, place: Place) -> Result<Owner, Refused> {
+        self.cluster.owner(place).await
+    }
+
     async fn define(&self, workflow: Arc<Workflow>, caller: Caller) -> Result<Defined, Refused> {
         match self
             .engine
@@ -213,12 +220,7 @@ impl api::engine::Engine for Here {
     }
 
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
-        let shards = self.engine.ready_shards().await.map_err(refused)?;
-        Ok(vec![EngineInfo {
-            id: self.engine.id().to_owned(),
-            address: self.address.clone(),
-            shards,
-        }])
+        self.cluster.engines().await
     }
 }
 
@@ -234,13 +236,17 @@ fn read_piece(path: &Path, offset: u64, limit: u32) -> io::Result<LogChunk> {
 }
 
 fn no_engine<T>() -> Result<T, Refused> {
-    Err(Refused::Unavailable(
+    Err(Refused::NotOwner(
         "there is no engine in this process".to_owned(),
     ))
 }
 
 #[async_trait]
 impl api::engine::Engine for Nowhere {
+    async fn owner(&self, place: Place) -> Result<Owner, Refused> {
+        self.cluster.owner(place).await
+    }
+
     async fn define(&self, _: Arc<Workflow>, _: Caller) -> Result<Defined, Refused> {
         no_engine()
     }
@@ -310,6 +316,6 @@ impl api::engine::Engine for Nowhere {
     }
 
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
-        Ok(Vec::new())
+        self.cluster.engines().await
     }
 }

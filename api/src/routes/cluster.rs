@@ -43,7 +43,7 @@ pub(super) async fn workers(State(api): State<Api>) -> Result<Json<Page<WorkerDo
 pub(super) async fn engines(State(api): State<Api>) -> Result<Json<Page<Value>>, Problem> {
     let engines = api.engine.engines().await?;
     let documents = engines.into_iter().map(
-        |engine| json!({ "id": engine.id, "address": engine.address, "shards": engine.shards }),
+        |engine| json!({ "id": engine.id, "address": engine.address, "standby": engine.standby, "shards": engine.shards }),
     );
     Ok(Json(Page::whole(documents.collect())))
 }

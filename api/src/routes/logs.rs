@@ -143,7 +143,9 @@ impl Tail {
             Ok(chunk) if chunk.data.is_empty() => Ok(None),
             Ok(chunk) => Ok(Some(chunk)),
             // A follower waits for a log that has not begun and for a worker that is away.
-            Err(Refused::NotFound(_) | Refused::Unavailable(_)) if self.follow && !self.ended => {
+            Err(Refused::NotFound(_) | Refused::NotOwner(_) | Refused::Unavailable(_))
+                if self.follow && !self.ended =>
+            {
                 Ok(None)
             }
             Err(refused) => Err(refused.into()),

@@ -26,7 +26,7 @@ use axum::{Router, middleware};
 
 use crate::problem::Problem;
 use crate::state::Api;
-use crate::{trace, workflow_file};
+use crate::{forward, trace, workflow_file};
 
 /// Every address and what answers there. `openapi.json` describes them; a test holds the two together.
 pub(crate) fn addresses() -> Vec<(&'static str, MethodRouter<Api>)> {
@@ -119,6 +119,10 @@ pub(crate) fn router(api: Api) -> Router {
         .fold(Router::new(), |router, (path, answers)| {
             router.route(path, answers)
         })
+        .route_layer(middleware::from_fn_with_state(
+            api.clone(),
+            forward::to_owner,
+        ))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(workflow_file::LONGEST))

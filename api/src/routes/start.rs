@@ -16,6 +16,7 @@ use super::workflows::no_workflow;
 use crate::document::{Fields, Node, join};
 use crate::engine::Caller;
 use crate::extract::{At, Content, finish, idempotency_key};
+use crate::forward::run_key;
 use crate::problem::Problem;
 use crate::state::Api;
 use crate::times;
@@ -53,8 +54,7 @@ pub(super) async fn start(
     body: Content,
 ) -> Result<Response, Problem> {
     let code = DefinitionCode::new(&project, &name);
-    // A key stands for one run of one workflow; another workflow's run must not answer to it.
-    let key = idempotency_key(&headers)?.map(|key| format!("{code}/{key}"));
+    let key = idempotency_key(&headers)?.map(|key| run_key(code, &key));
     let asked = body.object()?;
     let newest = api.definitions.newest(api.log.as_ref(), code).await?;
     let newest = newest.ok_or_else(|| no_workflow(&project, &name))?;

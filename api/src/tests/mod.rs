@@ -3,6 +3,7 @@
 mod commands;
 mod description;
 mod events;
+mod forwarding;
 mod instances;
 mod logs;
 mod pretend;

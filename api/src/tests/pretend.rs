@@ -21,14 +21,16 @@ use tokio::sync::Mutex;
 
 use super::world::{SHARDS, worker};
 use crate::engine::{
-    Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Position,
-    Refused, WorkerInfo,
+    Accepted, Caller, Changed, Defined, Engine, EngineInfo, Explanation, LogChunk, Owner, Place,
+    Position, Refused, WorkerInfo,
 };
 
 /// An engine of one process and one turn: decides, appends, answers.
 pub(super) struct Pretend {
     pub(super) log: Arc<MemoryLog>,
     pub(super) away: AtomicBool,
+    /// Who decides, if it is not this one.
+    pub(super) elsewhere: StdMutex<Option<Owner>>,
     pub(super) logs: StdMutex<HashMap<AttemptId, Vec<u8>>>,
     pub(super) callers: StdMutex<Vec<Caller>>,
     leases: Vec<Lease>,
@@ -70,6 +72,7 @@ impl Pretend {
         Self {
             log,
             away: AtomicBool::new(false),
+            elsewhere: StdMutex::default(),
             logs: StdMutex::default(),
             callers: StdMutex::default(),
             leases,
@@ -176,6 +179,11 @@ impl Pretend {
 
 #[async_trait]
 impl Engine for Pretend {
+    async fn owner(&self, _: Place) -> Result<Owner, Refused> {
+        let elsewhere = self.elsewhere.lock().unwrap().clone();
+        Ok(elsewhere.unwrap_or(Owner::Here))
+    }
+
     async fn define(&self, workflow: Arc<Workflow>, caller: Caller) -> Result<Defined, Refused> {
         self.here(&caller)?;
         let mut state = self.state.lock().await;
@@ -356,6 +364,7 @@ impl Engine for Pretend {
         Ok(vec![EngineInfo {
             id: "e-1".to_owned(),
             address: String::new(),
+            standby: false,
             shards,
         }])
     }

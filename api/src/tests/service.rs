@@ -20,7 +20,7 @@ async fn those_who_are_there_are_listed() {
     let engines = world.get("/api/v1/engines").await;
     assert_eq!(
         engines.json["items"],
-        json!([{"id": "e-1", "address": "", "shards": [0, 1]}])
+        json!([{"id": "e-1", "address": "", "standby": false, "shards": [0, 1]}])
     );
     let shards = world.get("/api/v1/shards").await;
     assert_eq!(shards.json["items"][0]["owner"], "e-1");

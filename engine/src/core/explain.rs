@@ -11,7 +11,6 @@ use domain::{AttemptId, InstanceId, TaskId, Timestamp};
 
 use super::Core;
 use super::inputs::Explanation;
-use super::letters::group_shard;
 
 impl Core {
     /// What a run and its tasks wait for; nothing for what has ended.
@@ -150,7 +149,9 @@ impl Core {
     }
 
     fn slot(&self, name: &str, attempt: AttemptId) -> (&'static str, String) {
-        let shard = self.shards.get(&group_shard(name, self.settings.shards));
+        let shard = self
+            .shards
+            .get(&domain::ShardId::of_task_group(name, self.settings.shards));
         let Some(group) = shard.and_then(|shard| shard.group(name)) else {
             return match shard {
                 Some(_) => missing_group(name),

@@ -279,6 +279,8 @@ pub enum Refusal {
     NoSuchInstance(InstanceId),
     /// The run's events cannot be folded; somebody must look.
     Corrupt(InstanceId, Corrupt),
+    /// Another engine decides there, or none yet: nothing was done.
+    NotOwner(String),
     /// Not now, and nothing is known to have happened: try again.
     Unavailable(String),
 }

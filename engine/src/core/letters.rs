@@ -114,7 +114,7 @@ impl Letter {
     pub fn shard(&self, shards: u16) -> ShardId {
         match self {
             Self::AskSlot { group, .. } | Self::ReleaseSlot { group, .. } => {
-                group_shard(group, shards)
+                ShardId::of_task_group(group, shards)
             }
             Self::SlotGranted { attempt, .. } | Self::SlotReleased { attempt, .. } => {
                 attempt.task.instance.shard()
@@ -139,10 +139,6 @@ impl Letter {
 }
 
 /// The shard that decides for a task group.
-pub(super) fn group_shard(name: &str, shards: u16) -> ShardId {
-    ShardId::of_name("task_group", name, shards)
-}
-
 /// An aggregate with the length of its stream.
 #[derive(Debug, Default)]
 pub struct Kept<A> {
@@ -277,7 +273,7 @@ impl Core {
             } => {
                 let release = task_group::Command::Release { attempt, claim };
                 let _ = self.decide_group(now, &group, &release, &self.by_engine("slot released"));
-                let from = group_shard(&group, self.settings.shards);
+                let from = ShardId::of_task_group(&group, self.settings.shards);
                 self.send(from, Letter::SlotReleased { attempt, claim });
             }
             Letter::SlotGranted {
@@ -335,7 +331,7 @@ impl Core {
         command: &task_group::Command,
         by: &Metadata,
     ) -> Result<bool, Rejection> {
-        let id = group_shard(name, self.settings.shards);
+        let id = ShardId::of_task_group(name, self.settings.shards);
         let Some(shard) = self.shards.get_mut(&id) else {
             return Ok(false);
         };
@@ -372,7 +368,7 @@ impl Core {
 
     /// Tells an attempt that asks again what it may not have heard.
     fn tell_slot(&mut self, name: &Arc<str>, attempt: AttemptId) {
-        let id = group_shard(name, self.settings.shards);
+        let id = ShardId::of_task_group(name, self.settings.shards);
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };

@@ -397,10 +397,17 @@ impl Core {
         self.reminding.retain(|instance| instance.shard() != id);
         self.telling.remove(&id);
         if let Some(shard) = self.shards.get_mut(&id) {
-            for ticket in shard.empty() {
+            let (unsure, untouched) = shard.empty();
+            let unsure = unsure
+                .into_iter()
+                .map(|it| (it, Refusal::Unavailable(why.to_owned())));
+            let untouched = untouched
+                .into_iter()
+                .map(|it| (it, Refusal::NotOwner(why.to_owned())));
+            for (ticket, refusal) in unsure.chain(untouched) {
                 self.out.push(Output::Reply {
                     ticket,
-                    answer: Err(Refusal::Unavailable(why.to_owned())),
+                    answer: Err(refusal),
                 });
             }
         }

@@ -9,9 +9,7 @@ use domain::workflow_instance::Submission;
 use domain::{Aggregate, DefinitionCode, Fact, InstanceId, Rejection, ShardId, Timestamp};
 
 use super::inputs::{Answer, Asked, Input, Refusal, Request, Ticket};
-use super::letters::group_shard;
 use super::shard::{Effect, Shard};
-use super::shared::environment_shard;
 use super::{Core, Output};
 
 impl Core {
@@ -21,13 +19,15 @@ impl Core {
             Request::Start { shard, .. } => *shard,
             Request::Command { instance, .. } | Request::Explain { instance } => instance.shard(),
             Request::SetTaskGroup { name, .. } | Request::ForceSlot { name, .. } => {
-                group_shard(name, self.settings.shards)
+                ShardId::of_task_group(name, self.settings.shards)
             }
-            Request::SetEnvironment { name, .. } => environment_shard(name, self.settings.shards),
+            Request::SetEnvironment { name, .. } => {
+                ShardId::of_environment(name, self.settings.shards)
+            }
         };
         if !self.lease_holds(now, id) {
             let why = format!("shard {id} belongs to another engine, or to none yet");
-            self.refuse(asked.ticket, Refusal::Unavailable(why));
+            self.refuse(asked.ticket, Refusal::NotOwner(why));
             return;
         }
         let Some(shard) = self.shards.get_mut(&id) else {

@@ -185,8 +185,9 @@ impl Shard {
         std::mem::take(&mut self.parked)
     }
 
-    /// Forgets everything that is not in the log. Answers who waits for a reply that will not come.
-    pub(super) fn empty(&mut self) -> Vec<Ticket> {
+    /// Forgets everything that is not in the log. Answers who waits for a reply that will not come: those whose
+    /// events may or may not be in the log, and those for whom nothing was done.
+    pub(super) fn empty(&mut self) -> (Vec<Ticket>, Vec<Ticket>) {
         self.generation = 0;
         let mut inputs = std::mem::take(&mut self.parked);
         if let Some(memory) = self.memory.take() {
@@ -210,7 +211,7 @@ impl Shard {
                 None
             }
         });
-        replies.chain(questions).collect()
+        (replies.collect(), questions.collect())
     }
 
     /// Keeps an input until the shard has been read. Gives it back when too many wait already.

@@ -9,14 +9,10 @@ use store::Metadata;
 
 use super::Core;
 use super::inputs::{Answer, Refusal, Ticket};
-use super::letters::{Kept, group_shard};
+use super::letters::Kept;
 use super::shard::Effect;
 
 /// The shard that decides for an environment.
-pub(super) fn environment_shard(name: &str, shards: u16) -> ShardId {
-    ShardId::of_name("environment", name, shards)
-}
-
 impl Core {
     pub(super) fn set_group(
         &mut self,
@@ -29,7 +25,11 @@ impl Core {
         let name: Arc<str> = name.into();
         let command = task_group::Command::Define { size };
         let answer = self.decide_group(now, &name, &command, by);
-        self.answer_change(ticket, group_shard(&name, self.settings.shards), answer);
+        self.answer_change(
+            ticket,
+            ShardId::of_task_group(&name, self.settings.shards),
+            answer,
+        );
     }
 
     /// Gives the waiting attempt of a task a slot although there is none.
@@ -42,7 +42,7 @@ impl Core {
         by: &Metadata,
     ) {
         let name: Arc<str> = name.into();
-        let id = group_shard(&name, self.settings.shards);
+        let id = ShardId::of_task_group(&name, self.settings.shards);
         let memory = self
             .shards
             .get_mut(&id)
@@ -76,7 +76,7 @@ impl Core {
         by: &Metadata,
     ) {
         let name: Arc<str> = name.into();
-        let id = environment_shard(&name, self.settings.shards);
+        let id = ShardId::of_environment(&name, self.settings.shards);
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };

@@ -15,7 +15,8 @@ Examples:
   tidemill serve --database postgres://tidemill@db/tidemill --roles engine,api
   tidemill worker --server http://scheduler:12345 --group gpu --slots 4
 
-SIGTERM and Ctrl-C hand the work over: running tasks are killed and run again by whoever takes over.")]
+Engines on one database share its shards, and take them over from one that ends or dies. SIGTERM and Ctrl-C hand
+them over at once; the tasks of other processes' workers go on, those of this process's own worker run again.")]
 pub(crate) struct Serve {
     /// The directory of the log (without --database), the socket, and the local worker's files
     #[arg(
@@ -36,6 +37,13 @@ pub(crate) struct Serve {
     /// Where HTTP and gRPC are answered
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:12345")]
     pub(crate) listen: SocketAddr,
+    /// Where other processes reach this one: engines, API nodes, workers [default: where it listens, or this
+    /// machine's name when it listens everywhere]
+    #[arg(long, value_name = "URL", value_parser = http_address)]
+    pub(crate) advertise: Option<String>,
+    /// Own no shards while another engine lives that is not on standby, and follow its log, so as to take over at once
+    #[arg(long)]
+    pub(crate) standby: bool,
     /// What this process does
     #[arg(
         long,
@@ -58,6 +66,15 @@ pub(crate) struct Serve {
     pub(crate) no_migrate: bool,
     #[command(flatten)]
     pub(crate) settings: Settings,
+}
+
+/// An address that workers and other nodes can use.
+fn http_address(text: &str) -> Result<String, String> {
+    reqwest::Url::parse(text)
+        .ok()
+        .filter(|url| url.scheme() == "http" && url.has_host() && url.path() == "/")
+        .map(|url| url.as_str().trim_end_matches('/').to_owned())
+        .ok_or_else(|| "expected an address such as http://host-3:12345".to_owned())
 }
 
 /// `tidemill worker`.

@@ -289,6 +289,8 @@ async fn reach(
             data: data.clone(),
             database: None,
             listen: None,
+            advertise: None,
+            standby: false,
             roles: need.roles(),
             shards: None,
             migrate: true,

@@ -23,6 +23,8 @@ pub(super) async fn serve(args: Serve) -> Result<(), Failure> {
         data: args.data,
         database: args.database,
         listen: Some(args.listen),
+        advertise: args.advertise,
+        standby: args.standby,
         roles: Roles {
             engine: has(Role::Engine),
             api: has(Role::Api),

@@ -4,14 +4,13 @@
 use domain::workflow_definition::{Execution, TaskGroupRef};
 
 use super::*;
-use crate::core::letters::group_shard;
 
 const OTHER: ShardId = ShardId(1);
 
 /// A task group that lives in the other shard.
 fn group() -> String {
     let names = (0..).map(|number| format!("group {number}"));
-    let mut there = names.filter(|name| group_shard(name, 2) == OTHER);
+    let mut there = names.filter(|name| ShardId::of_task_group(name, 2) == OTHER);
     there.next().expect("half of all names")
 }
 
