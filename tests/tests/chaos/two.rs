@@ -1,5 +1,5 @@
-//! Two services on one PostgreSQL: one owns the shards, the other waits, and takes over when the first one is
-//! killed, leaves, or sleeps past its lease.
+//! Two services on one PostgreSQL: one owns the shards, the other is on standby, and takes over when the first
+//! one is killed, leaves, or sleeps past its lease.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -24,15 +24,20 @@ struct Pair {
     id: String,
 }
 
-/// Who answers at an address: the engine's id and how many shards it owns.
+/// The engine that listens at an address: its id and how many shards it owns, as it knows it itself.
 fn owns(world: &World, at: &str) -> (String, usize) {
     let document = world
         .tidemill(["engines", "--json", "--server", at])
         .exits(0)
         .json();
-    let engine = &document["items"][0];
-    let shards = engine["shards"].as_array().map_or(0, Vec::len);
-    (engine["id"].as_str().unwrap_or_default().to_owned(), shards)
+    let engines = document["items"].as_array().cloned().unwrap_or_default();
+    let engine = engines.iter().find(|engine| engine["address"] == at);
+    let shards = engine.and_then(|engine| engine["shards"].as_array());
+    let id = engine.and_then(|engine| engine["id"].as_str());
+    (
+        id.unwrap_or_default().to_owned(),
+        shards.map_or(0, Vec::len),
+    )
 }
 
 /// Polls until it is so. A minute is far more than any lease.
@@ -64,6 +69,14 @@ fn status(at: &str, method: &str, path: &str, body: &str) -> u16 {
     status.unwrap_or_else(|| panic!("no status in {answer:?}"))
 }
 
+fn standby(world: &World, database: &str) -> (Running, String) {
+    let listen = ["--listen", "127.0.0.1:0", "--standby"];
+    let words = ["serve", "--database", database, "--data", "second"];
+    let mut service = world.start(words.into_iter().chain(listen));
+    let address = service.wait_for("listening on ");
+    (service, address)
+}
+
 impl Pair {
     /// The first one owns everything and is at work; the second one waits.
     fn new() -> Self {
@@ -78,7 +91,7 @@ impl Pair {
         until("the first one owns all shards", || {
             owns(&world, &to_first).1 == 16
         });
-        let (second, to_second) = serve(&world, &database, "second", "127.0.0.1:0");
+        let (second, to_second) = standby(&world, &database);
         let there = ["--server", to_first.as_str()];
         world
             .tidemill(["apply", layers.path(), there[0], there[1]])
@@ -148,7 +161,7 @@ impl Pair {
 }
 
 #[test]
-fn the_second_service_owns_nothing_answers_readers_and_refuses_writers() {
+fn the_second_service_owns_nothing_answers_readers_and_passes_writers_on() {
     let pair = Pair::new();
     let (first, all) = owns(&pair.world, &pair.to_first);
     let (second, none) = owns(&pair.world, &pair.to_second);
@@ -158,18 +171,17 @@ fn the_second_service_owns_nothing_answers_readers_and_refuses_writers() {
         pair.seen().successes() > 0,
         "it shows what the other one does"
     );
-    let submit = "/api/v1/projects/default/workflows/layers/instances";
-    assert_eq!(status(&pair.to_second, "POST", submit, "{}"), 503);
-    let command = format!("/api/v1/instances/{}/commands", pair.id);
-    let stop = r#"{"command": "STOP"}"#;
-    assert_eq!(status(&pair.to_second, "POST", &command, stop), 503);
     let definition = r#"{"name": "other", "tasks": [{"name": "a", "run": "true"}]}"#;
     let define = "/api/v1/projects/default/workflows/other";
-    assert_eq!(status(&pair.to_second, "PUT", define, definition), 503);
+    assert_eq!(status(&pair.to_second, "PUT", define, definition), 200);
+    let submit = "/api/v1/projects/default/workflows/other/instances";
+    assert_eq!(status(&pair.to_second, "POST", submit, "{}"), 201);
+    let command = format!("/api/v1/instances/{}/commands", pair.id);
+    let resume = r#"{"command": "RESUME"}"#;
     assert_eq!(
-        status(&pair.to_second, "GET", define, ""),
-        404,
-        "nothing was stored"
+        status(&pair.to_second, "POST", &command, resume),
+        409,
+        "the owner's refusal"
     );
     // The first one is not disturbed by any of this, and the reader at the second one sees its end.
     pair.second_finishes();
@@ -215,10 +227,11 @@ fn a_service_that_slept_past_its_lease_has_no_effect_when_it_wakes_up() {
     let asleep = pair.seen();
 
     pair.first.signal("CONT");
-    let (first, _) = owns(&pair.world, &pair.to_first);
-    until("the first one knows that it owns nothing", || {
-        owns(&pair.world, &pair.to_first).1 == 0
+    // It is of use again: the standby gives everything back.
+    until("the first one owns all shards again", || {
+        owns(&pair.world, &pair.to_first).1 == 16
     });
+    let (first, _) = owns(&pair.world, &pair.to_first);
     // It had reports to make: what its worker ended meanwhile. It may only note that they came too late.
     let there = ["--server", pair.to_second.as_str()];
     let after = history(&pair.world, &pair.id, there);
@@ -236,13 +249,9 @@ fn a_service_that_slept_past_its_lease_has_no_effect_when_it_wakes_up() {
             .all(|event| event["metadata"]["actor"] != by_first.as_str())
     );
     pair.world.tidemill(["verify", there[0], there[1]]).exits(0);
-    // It is of use again: the second one leaves, and the first one takes over.
     pair.second.signal("TERM");
     pair.second.end().exits(0);
     let back = ["--server", pair.to_first.as_str()];
-    until("the first one owns all shards again", || {
-        owns(&pair.world, &pair.to_first).1 == 16
-    });
     let words = ["run", pair.layers.path(), "--json", back[0], back[1]];
     let next = pair.world.tidemill(words).exits(0).json();
     assert_ne!(next["id"].to_string(), pair.id);
