@@ -144,7 +144,7 @@ pub(super) fn group_shard(name: &str, shards: u16) -> ShardId {
 }
 
 /// An aggregate with the length of its stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kept<A> {
     /// Its state.
     pub state: A,

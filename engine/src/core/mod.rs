@@ -13,6 +13,7 @@ mod letters;
 mod liveness;
 mod lookups;
 mod queue;
+mod remembered;
 mod reports;
 mod requests;
 mod shard;
@@ -37,6 +38,7 @@ pub use inputs::{
 pub use letters::{Kept, Letter};
 pub use lookups::{Found, Inquiry};
 use queue::Queue;
+pub use remembered::Remembered;
 use shard::Shard;
 use workers::Workers;
 
