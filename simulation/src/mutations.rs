@@ -145,7 +145,6 @@ impl Tree {
         build
             .args(["build", "--quiet", "--package", "simulation"])
             .env("CARGO_TARGET_DIR", self.built())
-            .env("RUSTFLAGS", "--cap-lints allow")
             .current_dir(self.tree());
         let built = run(&mut build)?;
         if !built.status.success() {

@@ -208,12 +208,13 @@ impl World {
         })
     }
 
-    /// The engine hears this now: who spoke, and when.
+    /// The engine hears this now: who spoke, and when by its own clock.
     pub(crate) fn note_heard(&mut self, engine: usize, input: &Input) {
         if let Input::Opened { session, .. } | Input::Heard { session, .. } = input
             && let Some(link) = self.links.get(session).filter(|link| !link.closed)
         {
-            self.engines[engine].heard.insert(link.worker, self.now);
+            let engine = &mut self.engines[engine];
+            engine.heard.insert(link.worker, engine.clock.now(self.now));
         }
     }
 

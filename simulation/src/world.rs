@@ -30,8 +30,10 @@ pub(crate) const TICK: u64 = 20_000;
 /// Faults stop here; everything must end soon after.
 pub(crate) const TROUBLE: u64 = 30_000_000;
 const END: u64 = 300_000_000;
-/// How often memories are compared with the log, and strays are looked for.
-const LOOK: u64 = 500_000;
+/// How often strays are looked for.
+const STRAYS: u64 = 500_000;
+/// How often a memory is compared with the log: reading a shard costs more than all else.
+pub(crate) const MEMORY: u64 = 2_000_000;
 
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -130,8 +132,10 @@ impl World {
                 self.lease(engine);
                 self.decide(engine);
             }
-            if self.now.is_multiple_of(LOOK) {
+            if self.now.is_multiple_of(STRAYS) {
                 self.strays_die();
+            }
+            if self.now.is_multiple_of(MEMORY) {
                 self.memory_is_the_log();
             }
             if !self.in_trouble() && self.is_still() {

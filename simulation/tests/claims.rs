@@ -1,183 +1,131 @@
-//! The real core against a pretend world: store, network, clock and workers in one thread, from one
-//! seed. The world breaks things; the auditor reads the log and counts what really ran.
+//! Every claim holds in worlds in which one thing goes wrong, and in which everything does.
 //!
-//! One seed: `SEED=17 cargo test -p engine --test simulation -- one_seed --nocapture`.
+//! A seed that fails is replayed with `cargo run -p simulation -- --seed N`.
 
-mod answers;
-mod attempts;
-mod audit;
-mod engines;
-mod ledger;
-mod network;
-mod people;
-mod rng;
-mod shared;
-mod worker;
-mod workflows;
-mod world;
+use simulation::{Fault, Faults, Played, Tally, many, play};
 
-use rng::Rng;
-use world::{Faults, World};
+/// Plays the worlds of some seeds. They must all end well.
+fn each(seeds: u64, faults: &Faults) -> Vec<Played> {
+    let played = (0..seeds).map(|seed| play(seed, faults.clone()));
+    played.inspect(well).collect()
+}
 
-/// Runs one seed to its end. The message of a panic begins with the seed.
-fn run(seed: u64, faults: Faults) -> World {
-    let mut world = World::new(seed, faults);
-    world.play();
-    if std::env::var("SEED").is_ok() {
-        world.print();
+fn well(played: &Played) {
+    let Played {
+        seed, violation, ..
+    } = played;
+    assert!(
+        violation.is_none(),
+        "seed {seed} violates {}",
+        violation.as_ref().unwrap()
+    );
+}
+
+fn one(fault: Fault, odds: u64) -> Faults {
+    Faults::none().with(fault, odds)
+}
+
+/// The workers are well: whoever takes a shard over takes nothing from them.
+fn nothing_is_lost(faults: &Faults) {
+    for played in each(20, faults) {
+        assert_eq!(played.lost, 0, "seed {}", played.seed);
     }
-    world.audit();
-    world
 }
 
 #[test]
 fn without_faults_every_task_runs_once() {
-    let mut all = 0;
-    for seed in 0..20 {
-        let world = run(seed, Faults::default());
-        let ran: Vec<u32> = world.executions.values().copied().collect();
-        assert!(ran.iter().all(|times| *times == 1), "seed {seed}: {ran:?}");
-        all += ran.len();
+    let played = each(20, &Faults::none());
+    let ran: Vec<u32> = played
+        .iter()
+        .flat_map(|played| played.executions.clone())
+        .collect();
+    assert!(ran.iter().all(|times| *times == 1), "{ran:?}");
+    assert!(ran.len() > 100, "{} attempts in 20 worlds", ran.len());
+}
+
+#[test]
+fn a_seed_tells_the_same_story_every_time() {
+    for seed in 0..10 {
+        let (first, second) = (play(seed, Faults::of(seed)), play(seed, Faults::of(seed)));
+        assert_eq!((first.digest, first.took), (second.digest, second.took));
     }
-    assert!(all > 100, "{all} attempts in 20 worlds");
 }
 
 #[test]
 fn every_third_append_refused() {
-    for seed in 0..30 {
-        run(
-            seed,
-            Faults {
-                refuse_append: 33,
-                ..Faults::default()
-            },
-        );
-    }
+    each(20, &one(Fault::AppendRefused, 33));
 }
 
 #[test]
 fn appends_that_commit_and_say_they_failed() {
-    for seed in 0..30 {
-        run(
-            seed,
-            Faults {
-                lie_about_append: 33,
-                ..Faults::default()
-            },
-        );
-    }
+    each(20, &one(Fault::AppendLied, 33));
+}
+
+#[test]
+fn a_log_that_is_away_for_seconds() {
+    each(20, &one(Fault::LogAway, 3));
+}
+
+#[test]
+fn commits_that_take_seconds() {
+    each(20, &one(Fault::LogSlow, 3));
 }
 
 #[test]
 fn engines_that_die() {
-    for seed in 0..30 {
-        let faults = Faults {
-            kill_engine: 2,
-            ..Faults::default()
-        };
-        // The workers are well: whoever takes a shard over takes nothing from them.
-        assert_eq!(run(seed, faults).lost(), 0, "seed {seed}");
-    }
+    nothing_is_lost(&one(Fault::EngineKilled, 2));
 }
 
 #[test]
 fn engines_that_sleep_past_their_lease() {
-    for seed in 0..30 {
-        let faults = Faults {
-            pause_engine: 2,
-            ..Faults::default()
-        };
-        assert_eq!(run(seed, faults).lost(), 0, "seed {seed}");
-    }
+    nothing_is_lost(&one(Fault::EngineAsleep, 2));
+}
+
+#[test]
+fn clocks_that_jump_and_run_at_their_own_pace() {
+    each(20, &one(Fault::Clock, 3));
 }
 
 #[test]
 fn workers_that_die_and_come_back() {
-    for seed in 0..30 {
-        run(
-            seed,
-            Faults {
-                kill_worker: 2,
-                ..Faults::default()
-            },
-        );
-    }
+    each(20, &one(Fault::WorkerKilled, 2));
+}
+
+#[test]
+fn workers_whose_disk_is_full() {
+    each(20, &one(Fault::DiskFull, 4));
 }
 
 #[test]
 fn connections_that_break_and_messages_that_come_twice() {
-    for seed in 0..30 {
-        run(
-            seed,
-            Faults {
-                cut: 4,
-                twice: 20,
-                ..Faults::default()
-            },
-        );
-    }
+    each(20, &one(Fault::Cut, 4).with(Fault::Twice, 20));
+}
+
+#[test]
+fn partitions_one_way_and_both() {
+    each(20, &one(Fault::Partition, 3));
 }
 
 #[test]
 fn people_who_change_their_minds() {
-    for seed in 0..40 {
-        run(
-            seed,
-            Faults {
-                meddle: 60,
-                ..Faults::default()
-            },
-        );
-    }
+    each(20, &one(Fault::People, 60));
 }
 
 #[test]
 fn letters_that_are_lost_late_and_come_twice() {
-    for seed in 0..30 {
-        run(
-            seed,
-            Faults {
-                lose_letter: 50,
-                twice: 30,
-                meddle: 30,
-                ..Faults::default()
-            },
-        );
-    }
+    let faults = one(Fault::Letters, 50).with(Fault::Twice, 30);
+    each(20, &faults.with(Fault::People, 30));
 }
 
 #[test]
 fn questions_that_cannot_be_answered_now() {
-    for seed in 0..20 {
-        run(
-            seed,
-            Faults {
-                unknown: 60,
-                twice: 30,
-                ..Faults::default()
-            },
-        );
-    }
+    each(20, &one(Fault::Unknown, 60).with(Fault::Twice, 30));
 }
 
 #[test]
 fn everything_at_once() {
-    let seeds = std::env::var("SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(300);
-    for seed in 0..seeds {
-        run(seed, Faults::of(&mut Rng::new(seed)));
-    }
-}
-
-#[test]
-fn one_seed() {
-    if let Some(seed) = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
-        let world = run(seed, Faults::of(&mut Rng::new(seed)));
-        world.print();
-    }
+    let tally = Tally::default();
+    let failed = many(0..2_000, Faults::of, &tally);
+    failed.iter().for_each(well);
+    assert_eq!(tally.worlds(), 2_000);
 }

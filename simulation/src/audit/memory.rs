@@ -8,13 +8,13 @@ use engine::core::Kept;
 use engine::load;
 
 use crate::claim::{Claim, hold, violated};
-use crate::world::{SHARDS, World, now};
+use crate::world::{MEMORY, SHARDS, World, now};
 
 impl World {
     /// One engine and one shard at a time: in turn all of them.
     pub(crate) fn memory_is_the_log(&self) {
         let pairs = self.engines.len() as u64 * u64::from(SHARDS);
-        let turn = (self.now / 500_000) % pairs;
+        let turn = (self.now / MEMORY) % pairs;
         let shard = ShardId((turn % u64::from(SHARDS)) as u16);
         self.memory_of(turn as usize / usize::from(SHARDS), shard);
     }

@@ -1,6 +1,8 @@
 //! What must hold of what really runs: whoever starts a process, ends one, or gives one up is looked at
 //! when it happens.
 
+use std::time::Duration;
+
 use domain::task_instance::Event;
 use domain::{AttemptId, Fact, ShardId, WorkerRef};
 use engine::core::Output;
@@ -12,9 +14,6 @@ use crate::claim::{Claim, given, hold, violated};
 use crate::faults::Fault;
 use crate::worker::id_of;
 use crate::world::{WORKER_LEASE, World};
-
-/// The fastest that a clock runs, per mille.
-const FASTEST: u64 = 1_250;
 
 /// How soon a process that should not run any more is gone, once its worker can be told.
 const STRAY: u64 = 6_000_000;
@@ -186,14 +185,17 @@ impl World {
             format!("there is no worker {}", holder.id)
         });
         let has_it = self.workers[index].held.contains_key(&id) || self.is_on_its_way(index, id);
-        let heard = engine.heard.get(&index).copied().unwrap_or_default();
-        let silent = self.now - heard.max(engine.born);
+        let heard = engine.heard.get(&index).map_or(engine.born, |at| *at);
+        let silent = engine.clock.now(self.now).since(heard);
         hold(
             Claim::TrulyLost,
-            !has_it || silent * FASTEST / 1_000 >= WORKER_LEASE,
+            !has_it || silent >= Duration::from_micros(WORKER_LEASE),
             || {
                 let name = engine.name();
-                format!("{name} gives {id} up: {reason}; {} has it, heard {silent} us ago", holder.id)
+                format!(
+                    "{name} gives {id} up: {reason}; {} has it, heard {silent:?} ago",
+                    holder.id
+                )
             },
         );
     }
