@@ -16,7 +16,7 @@ use crate::world::{LEASE, SHARDS, TICK, WORKER_LEASE, World, now};
 
 pub(crate) struct Engine {
     pub(crate) number: u64,
-    pub(crate) born: Timestamp,
+    pub(crate) born: u64,
     pub(crate) core: Core,
     pub(crate) clock: Clock,
     pub(crate) definitions: Definitions,
@@ -36,8 +36,8 @@ pub(crate) struct Engine {
     pub(crate) inbox: VecDeque<(u64, Input)>,
     /// Who waits for which answer.
     pub(crate) tickets: BTreeMap<Ticket, Ask>,
-    /// When its core was last told something by each worker, by its own clock.
-    pub(crate) heard: BTreeMap<usize, Timestamp>,
+    /// When its core was last told something by each worker, in time of the world.
+    pub(crate) heard: BTreeMap<usize, u64>,
     /// Whom it has asked to run what, durable or not.
     pub(crate) asked: BTreeMap<AttemptId, WorkerRef>,
 }
@@ -76,7 +76,7 @@ impl Engine {
         };
         Self {
             number,
-            born: Timestamp(at as i64),
+            born: at,
             core: Core::new(settings),
             clock: Clock {
                 since: at,

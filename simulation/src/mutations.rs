@@ -102,7 +102,6 @@ impl Mutation {
 /// the next mutation rebuilds only what it changes.
 #[derive(Debug)]
 pub struct Tree {
-    sources: PathBuf,
     root: PathBuf,
 }
 
@@ -113,7 +112,6 @@ impl Tree {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| sources.join("target"), PathBuf::from);
         let tree = Self {
-            sources: sources.to_owned(),
             root: target.join("mutations"),
         };
         let tracked = run(Command::new("git").arg("ls-files").current_dir(sources))?;
@@ -131,8 +129,7 @@ impl Tree {
     /// Builds the simulation with a mistake in it and plays at most so many seeds. The copy is as before
     /// afterwards.
     pub fn run(&self, mutation: &Mutation, budget: u64) -> Result<Fate, Untried> {
-        let path = self.sources.join(&mutation.file);
-        let whole = read(&path)?;
+        let whole = read(&self.tree().join(&mutation.file))?;
         let text = String::from_utf8_lossy(&whole);
         self.write(&mutation.file, mutation.apply(&text)?.as_bytes())?;
         let fate = self.play(budget);

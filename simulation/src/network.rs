@@ -208,13 +208,12 @@ impl World {
         })
     }
 
-    /// The engine hears this now: who spoke, and when by its own clock.
+    /// The engine hears this now: who spoke, and when.
     pub(crate) fn note_heard(&mut self, engine: usize, input: &Input) {
         if let Input::Opened { session, .. } | Input::Heard { session, .. } = input
             && let Some(link) = self.links.get(session).filter(|link| !link.closed)
         {
-            let engine = &mut self.engines[engine];
-            engine.heard.insert(link.worker, engine.clock.now(self.now));
+            self.engines[engine].heard.insert(link.worker, self.now);
         }
     }
 

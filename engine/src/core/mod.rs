@@ -119,6 +119,7 @@ impl Core {
 
     /// Takes in one thing that happened. Outputs wait for [`Core::flush`].
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.workers.pass(now, self.settings.heartbeat);
         match input {
             Input::Leased {
                 shard,
