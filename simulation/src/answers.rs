@@ -28,7 +28,11 @@ impl World {
             self.find(engine, inquiry)
         };
         for _ in 0..self.times() {
-            let late = if self.in_trouble() { self.rng.below(30) } else { 1 };
+            let late = if self.in_trouble() {
+                self.rng.below(30)
+            } else {
+                1
+            };
             let input = Input::Found {
                 task,
                 attempt,
@@ -46,8 +50,7 @@ impl World {
                 let definitions = &self.engines[engine].definitions;
                 let newest = now(definitions.newest(self.log.as_ref(), *code));
                 Found::Definition(
-                    newest
-                        .unwrap_or_else(|error| violated(Claim::Readable, error.to_string())),
+                    newest.unwrap_or_else(|error| violated(Claim::Readable, error.to_string())),
                 )
             }
             Inquiry::Upstream(wanted) => {

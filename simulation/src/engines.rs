@@ -162,9 +162,7 @@ impl World {
 
     pub(crate) fn newest_epoch(&self, shard: ShardId) -> u64 {
         let infos = now(self.log.shard_infos()).unwrap_or_default();
-        infos
-            .get(usize::from(shard.0))
-            .map_or(0, |info| info.epoch)
+        infos.get(usize::from(shard.0)).map_or(0, |info| info.epoch)
     }
 
     /// Leases are kept by a task of their own: it sleeps with the engine.

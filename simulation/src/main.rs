@@ -96,7 +96,7 @@ fn verdict(played: &Played) -> String {
     let Played {
         seed, events, took, ..
     } = played;
-    let seconds = *took as f64 / 1e6;
+    let seconds = Duration::from_micros(*took).as_secs_f64();
     match &played.violation {
         Some(violation) => format!("seed {seed} violates {violation}"),
         None => format!("seed {seed}: {events} events in {seconds:.1} s; every claim holds"),
@@ -143,12 +143,14 @@ fn play_all(seeds: Range<u64>, faults: impl Fn(u64) -> Faults + Sync, kinds: &[F
 }
 
 fn rate(tally: &Tally, begun: Instant) -> String {
-    let seconds = begun.elapsed().as_secs_f64();
-    let per = |count: u64| count as f64 / seconds;
+    let passed = begun.elapsed();
+    let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+    let per_second = |count: u64| count.saturating_mul(1_000) / millis;
     format!(
-        "{:.0} seeds/s, {:.0} events/s, {seconds:.0} s",
-        per(tally.worlds()),
-        per(tally.events())
+        "{} seeds/s, {} events/s, {} s",
+        per_second(tally.worlds()),
+        per_second(tally.events()),
+        passed.as_secs()
     )
 }
 

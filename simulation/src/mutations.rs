@@ -138,12 +138,12 @@ impl Tree {
     }
 
     fn play(&self, budget: u64) -> Result<Fate, Untried> {
-        let mut build = Command::new("cargo");
-        build
+        let mut cargo = Command::new("cargo");
+        cargo
             .args(["build", "--quiet", "--package", "simulation"])
             .env("CARGO_TARGET_DIR", self.built())
             .current_dir(self.tree());
-        let built = run(&mut build)?;
+        let built = run(&mut cargo)?;
         if !built.status.success() {
             let why = String::from_utf8_lossy(&built.stderr).into_owned();
             return Ok(Fate::Unbuilt(why));

@@ -76,7 +76,7 @@ impl World {
         self.links.insert(session, link);
         let again = self.workers[index].resend(self.now, true);
         for word in again {
-            self.say(index, engine, word);
+            self.say(index, engine, &word);
         }
     }
 
@@ -134,13 +134,13 @@ impl World {
         for word in words {
             for engine in 0..self.engines.len() {
                 if self.workers[index].tells(engine, &word) {
-                    self.say(index, engine, word.clone());
+                    self.say(index, engine, &word);
                 }
             }
         }
     }
 
-    fn say(&mut self, index: usize, engine: usize, body: worker_message::Body) {
+    fn say(&mut self, index: usize, engine: usize, body: &worker_message::Body) {
         let Some(session) = self.workers[index].sessions[engine] else {
             return;
         };
@@ -297,7 +297,7 @@ impl World {
         // Answers go back on their stream, reports along the route of their attempt.
         for word in words {
             if matches!(word, worker_message::Body::Answer(_)) {
-                self.say(index, engine, word);
+                self.say(index, engine, &word);
             } else {
                 self.report(index, vec![word]);
             }
@@ -342,7 +342,8 @@ impl World {
         // A letter is text by its definition.
         let body = serde_json::to_string(letter).unwrap_or_default();
         if self.happens(Fault::Letters) {
-            self.story.tell(self.now, "post", || format!("lost: {body}"));
+            self.story
+                .tell(self.now, "post", || format!("lost: {body}"));
             return;
         }
         for _ in 0..self.times() {

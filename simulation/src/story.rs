@@ -1,6 +1,7 @@
 //! What happened, as a table that people read.
 
 use std::fmt;
+use std::time::Duration;
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -15,7 +16,7 @@ pub struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.at as f64 / 1e6;
+        let seconds = Duration::from_micros(self.at).as_secs_f64();
         write!(f, "{seconds:>9.3}  {:<10} {}", self.who, self.what)
     }
 }

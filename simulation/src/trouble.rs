@@ -1,5 +1,7 @@
 //! What goes wrong, tick by tick, until the trouble is over.
 
+use std::time::Duration;
+
 use store::Log;
 
 use crate::engines::Engine;
@@ -193,5 +195,5 @@ impl World {
 
 /// A time of the world, for people.
 pub(crate) fn seconds(at: u64) -> String {
-    format!("{:.3}", at as f64 / 1e6)
+    format!("{:.3}", Duration::from_micros(at).as_secs_f64())
 }

@@ -210,13 +210,7 @@ impl Worker {
     }
 
     /// Kills an attempt; a body that runs may take its time to go.
-    pub(crate) fn killed(
-        &mut self,
-        engine: usize,
-        kill: &Kill,
-        now: u64,
-        grace: u64,
-    ) -> Vec<Body> {
+    pub(crate) fn killed(&mut self, engine: usize, kill: &Kill, now: u64, grace: u64) -> Vec<Body> {
         let id = named(kill.attempt.as_ref());
         if !self.obeys(id.task.instance.shard(), kill.epoch) {
             return vec![];

@@ -49,7 +49,10 @@ pub(crate) fn flows(rng: &mut Rng) -> Vec<Flow> {
 fn sensible(spec: WorkflowSpec) -> Workflow {
     match Workflow::check(spec) {
         Ok(workflow) => workflow,
-        Err(flaws) => violated(Claim::Answered, format!("a workflow was refused: {flaws:?}")),
+        Err(flaws) => violated(
+            Claim::Answered,
+            format!("a workflow was refused: {flaws:?}"),
+        ),
     }
 }
 

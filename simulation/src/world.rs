@@ -144,7 +144,7 @@ impl World {
         }
         violated(
             Claim::Ends,
-            format!("still not still: {:#?}", self.unrest()),
+            format!("still not still: {}", self.unrest().join("; ")),
         );
     }
 

@@ -69,11 +69,11 @@ impl Workers {
     /// suspended, this process stood still), nobody could be heard meanwhile: what nobody listened to is not
     /// silence. Whoever watches a worker looks at it once in a heartbeat, so longer steps are leaps.
     pub(super) fn pass(&mut self, now: Timestamp, heartbeat: Duration) {
-        let step = now.since(self.seen);
+        let leapt = now.since(self.seen).saturating_sub(heartbeat);
         self.seen = now.max(self.seen);
-        if step > 2 * heartbeat {
+        if leapt > heartbeat {
             for worker in self.known.values_mut() {
-                worker.heard = worker.heard.after(step - heartbeat).min(now);
+                worker.heard = worker.heard.after(leapt).min(now);
             }
         }
     }

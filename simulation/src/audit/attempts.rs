@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::task_instance::{Event, Outcome};
-use domain::workflow_definition::{Graph, TaskSpec, Workflow};
-use domain::workflow_instance::{self, Depend, Scope};
-use domain::{AttemptId, Fact, InstanceId, TaskCode, TaskId, WorkerRef};
+use domain::workflow_definition::{TaskSpec, Workflow};
+use domain::workflow_instance::Scope;
+use domain::{AttemptId, Fact, InstanceId, TaskId, WorkerRef};
 use proto::worker as wire;
 
+use super::order::of_run;
 use crate::claim::{Claim, given, hold};
 use crate::world::World;
 
 /// One task, by what its events say and nothing else.
 #[derive(Default)]
-struct Seen {
-    newest: Newest,
+pub(super) struct Seen {
+    pub(super) newest: Newest,
     /// A worker was asked to run the newest attempt, or had it.
     requested: bool,
     /// What the newest attempt was charged with.
@@ -28,7 +29,7 @@ struct Seen {
 
 /// Where the newest attempt of a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Newest {
+pub(super) enum Newest {
     /// There is none that counts.
     #[default]
     None,
@@ -45,15 +46,15 @@ enum Newest {
 /// What the log says of runs and their tasks, as far as it was read.
 #[derive(Default)]
 pub(crate) struct Seers {
-    tasks: BTreeMap<TaskId, Seen>,
-    ended: BTreeMap<InstanceId, bool>,
+    pub(super) tasks: BTreeMap<TaskId, Seen>,
+    pub(super) ended: BTreeMap<InstanceId, bool>,
     /// Who was asked to run each attempt last.
     holders: BTreeMap<AttemptId, WorkerRef>,
     lost: BTreeSet<AttemptId>,
     /// Children that a task has started and that have not been submitted.
-    expected: BTreeMap<InstanceId, (TaskId, u32)>,
+    pub(super) expected: BTreeMap<InstanceId, (TaskId, u32)>,
     /// What of each run is run.
-    scopes: BTreeMap<InstanceId, Scope>,
+    pub(super) scopes: BTreeMap<InstanceId, Scope>,
 }
 
 impl Seers {
@@ -211,7 +212,11 @@ impl World {
             hold(
                 Claim::Budget,
                 *retry_times == expected && expected <= most,
-                || format!("{task} is charged with {retry_times} retries of {most}, not {expected}"),
+                || {
+                    format!(
+                        "{task} is charged with {retry_times} retries of {most}, not {expected}"
+                    )
+                },
             );
             known.charged = *retry_times;
         } else if let Event::Finished {
@@ -226,38 +231,6 @@ impl World {
             known.next_charge = known.charged + 1;
         } else if let Event::Invalidated { .. } = event {
             known.next_charge = 0;
-        }
-    }
-
-    /// It is not forbidden, and how its predecessors ended lets it begin.
-    fn may_be_submitted(&self, seers: &Seers, task: TaskId) {
-        let workflow = self.workflow_of(task.instance);
-        let spec = spec_of(&workflow, task);
-        hold(Claim::Order, !spec.policy.forbidden, || {
-            format!("{task} is forbidden and was submitted")
-        });
-        for name in &spec.depends_on {
-            let before = workflow.spec().tasks.iter().find(|task| task.name == *name);
-            let before = given(Claim::Order, before, || {
-                format!("{task} depends on what there is not")
-            });
-            let id = TaskId {
-                task: before.code,
-                ..task
-            };
-            if !takes_part(&workflow, &seers.scopes[&task.instance], before.code) {
-                continue;
-            }
-            let newest = seers.tasks.get(&id).map(|known| known.newest);
-            let so = match newest.unwrap_or_default() {
-                // It lies on a branch that was not chosen, or is forbidden.
-                Newest::None | Newest::Succeeded => true,
-                Newest::Failed => spec.kind.judges(),
-                Newest::Open(_) | Newest::Paused | Newest::Killed | Newest::Invalid => false,
-            };
-            hold(Claim::Order, so, || {
-                format!("{task} was submitted and {id} before it is {newest:?}")
-            });
         }
     }
 
@@ -342,91 +315,10 @@ fn of_children(known: &mut Seen, task: TaskId, event: &Event) {
     }
 }
 
-fn of_run(seers: &mut Seers, id: InstanceId, event: &workflow_instance::Event) {
-    use workflow_instance::Event as Whole;
-    match event {
-        Whole::Submitted(asked) => {
-            let before = seers.ended.insert(id, false);
-            hold(Claim::Order, before.is_none(), || {
-                format!("{id} was submitted twice")
-            });
-            seers.scopes.insert(id, asked.scope.clone());
-            if let Some(parent) = asked.parent {
-                let task = TaskId {
-                    instance: parent.instance,
-                    task: parent.task,
-                };
-                let expected = seers.expected.remove(&id);
-                hold(
-                    Claim::Children,
-                    expected == Some((task, parent.index)),
-                    || format!("{id} is nobody's child"),
-                );
-            }
-        }
-        Whole::Finished { .. } => {
-            seers.ended.insert(id, true);
-            for (task, known) in of_instance(&mut seers.tasks, id) {
-                let over = !matches!(known.newest, Newest::Open(_));
-                hold(Claim::Order, over, || {
-                    format!("{task} is active and its run has ended")
-                });
-            }
-        }
-        Whole::Restarted { scope, .. } => {
-            seers.ended.insert(id, false);
-            seers.scopes.insert(id, scope.clone());
-            for (_, known) in of_instance(&mut seers.tasks, id) {
-                if known.newest == Newest::Invalid {
-                    known.newest = Newest::None;
-                }
-            }
-        }
-        Whole::Queued {}
-        | Whole::Started { .. }
-        | Whole::TimedOut {}
-        | Whole::PauseRequested { .. }
-        | Whole::BlockRequested { .. }
-        | Whole::StopRequested { .. }
-        | Whole::TurnReleased { .. }
-        | Whole::AlertRaised { .. }
-        | Whole::AlertSettled { .. }
-        | Whole::Deleted {} => {}
-    }
-}
-
-/// The scope names the task, or adds it.
-fn takes_part(workflow: &Workflow, scope: &Scope, task: TaskCode) -> bool {
-    let graph = workflow.graph();
-    let Some(node) = graph.node(task) else {
-        return false;
-    };
-    let start = scope
-        .start_nodes
-        .iter()
-        .filter_map(|code| graph.node(*code));
-    let start: Vec<_> = start.collect();
-    let reached = match scope.depend {
-        Depend::TaskOnly => return start.is_empty() || start.contains(&node),
-        Depend::TaskPre => graph.reach(&start, Graph::predecessors),
-        Depend::TaskPost => graph.reach(&start, Graph::successors),
-    };
-    start.is_empty() || reached[node as usize]
-}
-
-fn spec_of(workflow: &Workflow, task: TaskId) -> &TaskSpec {
+pub(super) fn spec_of(workflow: &Workflow, task: TaskId) -> &TaskSpec {
     let mut tasks = workflow.spec().tasks.iter();
     let spec = tasks.find(|spec| spec.code == task.task);
     given(Claim::Readable, spec, || {
         format!("{task} is not in its workflow")
     })
-}
-
-fn of_instance(
-    tasks: &mut BTreeMap<TaskId, Seen>,
-    instance: InstanceId,
-) -> impl Iterator<Item = (&TaskId, &mut Seen)> {
-    tasks
-        .iter_mut()
-        .filter(move |(task, _)| task.instance == instance)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod attempts;
 mod memory;
+mod order;
 pub(crate) mod processes;
 mod shared;
 
@@ -19,7 +20,7 @@ use store::Metadata;
 use crate::claim::{Claim, given, hold, violated};
 use crate::people::Ask;
 use crate::world::{SHARDS, World, now};
-use processes::about;
+use processes::{about, said};
 
 impl World {
     /// Reads the log as a stranger would and compares it with what really happened.
@@ -211,7 +212,7 @@ impl World {
             fact.attempt() == attempt.number && wanted.contains(&entry.event.event_type.as_str())
         });
         hold(Claim::DurableFirst, found, || {
-            format!("{:?} of {attempt} is not in the log", message.body)
+            format!("{}, which is not in the log", said(message, attempt))
         });
         Some(attempt)
     }

@@ -58,11 +58,9 @@ impl World {
 
     /// What has ended has no process.
     pub(crate) fn is_gone(&self, id: AttemptId) {
-        hold(
-            Claim::TrueEnd,
-            !self.processes.contains_key(&id),
-            || format!("the log says that {id} has ended, and it runs"),
-        );
+        hold(Claim::TrueEnd, !self.processes.contains_key(&id), || {
+            format!("the log says that {id} has ended, and it runs")
+        });
     }
 
     /// A process of an attempt that is over is killed when its worker and the shard's owner hear each other.
@@ -107,7 +105,7 @@ impl World {
                 if let Some(attempt) = self.audit_message(message) {
                     self.has_its_lease(engine, attempt.task.instance.shard());
                     self.story.tell(self.now, self.engines[engine].name(), || {
-                        told_of(message, attempt)
+                        said(message, attempt)
                     });
                 }
             }
@@ -202,7 +200,8 @@ impl World {
     }
 }
 
-fn told_of(message: &EngineMessage, attempt: AttemptId) -> String {
+/// What an engine says to a worker, for people.
+pub(crate) fn said(message: &EngineMessage, attempt: AttemptId) -> String {
     let what = match &message.body {
         Some(Body::Dispatch(dispatch)) => format!("run it (epoch {})", dispatch.epoch),
         Some(Body::Kill(kill)) => format!("kill it (epoch {})", kill.epoch),
@@ -212,7 +211,7 @@ fn told_of(message: &EngineMessage, attempt: AttemptId) -> String {
             String::new()
         }
     };
-    format!("tells a worker of {attempt}: {what}")
+    format!("says of {attempt}: {what}")
 }
 
 /// The attempt that a message is about, if it is about one.
