@@ -100,8 +100,8 @@ impl World {
                     free -= 1;
                     self.begins(index, id);
                     // Most are short; those that outlive their worker's lease are the interesting ones.
-                    let most = if self.rng.percent(10) {
-                        20_000_000
+                    let most = if self.rng.percent(15) {
+                        30_000_000
                     } else {
                         2_000_000
                     };

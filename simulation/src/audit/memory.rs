@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use domain::{Aggregate, ShardId};
-use engine::core::Kept;
+use engine::core::{Input, Kept};
 use engine::load;
 
 use crate::claim::{Claim, hold, violated};
@@ -32,14 +32,28 @@ impl World {
         let Some(known) = engine.core.remembered(shard) else {
             return;
         };
-        let quiet = known.head == known.durable && known.head == self.ledger.head(shard);
-        if !quiet || known.epoch != self.newest_epoch(shard) {
+        // Something is decided and not yet durable, or the engine has yet to hear how it went.
+        let open = known.head != known.durable
+            || engine.appends.iter().any(|(.., append)| append.shard == shard)
+            || engine.inbox.iter().any(|(_, input)| {
+                matches!(
+                    input,
+                    Input::Appended { .. } | Input::AppendFailed { .. } | Input::LeaseLost { .. }
+                )
+            });
+        if open || known.epoch != self.newest_epoch(shard) {
             return;
         }
+        let (name, head) = (engine.name(), self.ledger.head(shard));
+        hold(Claim::Memory, known.head == head, || {
+            format!(
+                "{name} knows {} events of shard {shard}, the log has {head}",
+                known.head
+            )
+        });
         let log = self.log.as_ref();
         let image = now(load::shard(log, &engine.definitions, shard))
             .unwrap_or_else(|error| violated(Claim::Readable, error.to_string()));
-        let name = engine.name();
         for id in image.runs.keys() {
             hold(Claim::Memory, known.runs.contains_key(id), || {
                 format!("{name} has forgotten run {id}, which has not come to rest")

@@ -14,7 +14,7 @@ use crate::worker::id_of;
 use crate::world::{WORKER_LEASE, World};
 
 /// How soon a process that should not run any more is gone, once its worker can be told.
-const STRAY: u64 = 6_000_000;
+const STRAY: u64 = 2_500_000;
 
 /// A process on a worker.
 #[derive(Debug)]
