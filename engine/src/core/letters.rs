@@ -140,7 +140,7 @@ impl Letter {
 
 /// The shard that decides for a task group.
 /// An aggregate with the length of its stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kept<A> {
     /// Its state.
     pub state: A,

@@ -220,9 +220,10 @@ impl Core {
         }
     }
 
-    /// Looks at this worker when it could have been silent for the whole lease.
+    /// Looks at this worker until it has been silent for the whole lease.
     pub(super) fn watch_worker(&mut self, now: Timestamp, id: Arc<str>) {
-        if let Some(due) = self.workers.watch(&id, now, self.settings.worker_lease) {
+        let (lease, heartbeat) = (self.settings.worker_lease, self.settings.heartbeat);
+        if let Some(due) = self.workers.watch(&id, now, lease, heartbeat) {
             self.timers.push(Reverse((due, Timer::Worker(id))));
         }
     }

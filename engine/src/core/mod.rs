@@ -13,6 +13,7 @@ mod letters;
 mod liveness;
 mod lookups;
 mod queue;
+mod remembered;
 mod reports;
 mod requests;
 mod shard;
@@ -37,6 +38,7 @@ pub use inputs::{
 pub use letters::{Kept, Letter};
 pub use lookups::{Found, Inquiry};
 use queue::Queue;
+pub use remembered::Remembered;
 use shard::Shard;
 use workers::Workers;
 
@@ -120,6 +122,7 @@ impl Core {
 
     /// Takes in one thing that happened. Outputs wait for [`Core::flush`].
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.workers.pass(now, self.settings.heartbeat);
         match input {
             Input::Leased {
                 shard,

@@ -140,6 +140,10 @@ impl Shard {
         self.memory.as_mut()
     }
 
+    pub(super) fn read(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
     pub(super) fn run(&self, instance: InstanceId) -> Option<&Run> {
         self.memory.as_ref()?.runs.get(&instance)
     }

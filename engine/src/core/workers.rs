@@ -19,6 +19,8 @@ pub(super) struct Workers {
     holders: BTreeMap<TaskId, (u32, WorkerRef)>,
     /// Whose turn it is among equals.
     turn: u64,
+    /// When anything last happened.
+    seen: Timestamp,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,19 @@ impl Worker {
 }
 
 impl Workers {
+    /// Something happens now. When the clock has leapt since the last time (it was set, the machine was
+    /// suspended, this process stood still), nobody could be heard meanwhile: what nobody listened to is not
+    /// silence. Whoever watches a worker looks at it once in a heartbeat, so longer steps are leaps.
+    pub(super) fn pass(&mut self, now: Timestamp, heartbeat: Duration) {
+        let leapt = now.since(self.seen).saturating_sub(heartbeat);
+        self.seen = now.max(self.seen);
+        if leapt > heartbeat {
+            for worker in self.known.values_mut() {
+                worker.heard = worker.heard.after(leapt).min(now);
+            }
+        }
+    }
+
     /// A worker said hello. Answers the stream it had before, if that is still open.
     pub(super) fn open(
         &mut self,
@@ -212,15 +227,22 @@ impl Workers {
         self.holders.get(&task)
     }
 
-    /// A worker shall be looked at when it could have been silent for the whole lease. Answers when, unless
-    /// it will be looked at anyway.
-    pub(super) fn watch(&mut self, id: &str, now: Timestamp, lease: Duration) -> Option<Timestamp> {
+    /// A worker shall be looked at when it could have been silent for the whole lease, and once in a
+    /// heartbeat until then. Answers when, unless it will be looked at anyway.
+    pub(super) fn watch(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+        lease: Duration,
+        heartbeat: Duration,
+    ) -> Option<Timestamp> {
         let worker = self.known.get_mut(id)?;
         if worker.watched.is_some() {
             return None;
         }
         let soon = now.after(Duration::from_millis(10));
-        worker.watched = Some(worker.heard.after(lease).max(soon));
+        let due = worker.heard.after(lease).min(now.after(heartbeat));
+        worker.watched = Some(due.max(soon));
         worker.watched
     }
 

@@ -1,5 +1,5 @@
 //! The core against a log that answers when the test says so: what must not happen after a lease, at a
-//! takeover, and over a long life. What happens under random faults is in `tests/simulation`.
+//! takeover, and over a long life. What happens under random faults is in `simulation/`.
 
 use domain::TaskCode;
 use domain::workflow_definition::{

@@ -129,3 +129,20 @@ fn old_keys_are_left_to_the_log() {
     assert_eq!(memory.started_by("key 0"), None);
     assert_eq!(memory.started_by("key 99999"), Some(InstanceId(99_999)));
 }
+
+#[test]
+fn a_leap_of_the_clock_is_not_the_silence_of_a_worker() {
+    let mut bench = Bench::with_a_run(RetryPolicy::default());
+    bench.hello(1, &[]);
+    bench.accept(1, attempt(1));
+    bench.at += 3_600 * SECOND;
+    bench.handle(Input::Tick);
+    bench.wait(5);
+    assert_eq!(
+        bench.told(),
+        ["submitted", "dispatch_requested", "dispatched"]
+    );
+    // Real silence is.
+    bench.wait(11);
+    assert_eq!(bench.told()[3..], ["lost", "submitted"]);
+}

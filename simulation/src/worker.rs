@@ -1,12 +1,15 @@
 //! A pretend worker: it keeps the contract of the protocol, its outbox survives it, its processes do not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use domain::{AttemptId, InstanceId, TaskCode, TaskId};
+use domain::{AttemptId, InstanceId, ShardId, TaskCode, TaskId};
 use proto::worker::worker_message::Body;
 use proto::worker::{
-    Answer, Attempt, Dispatch, Finished, Heartbeat, Hello, Outcome, Report, Started, report,
+    Ack, Answer, Attempt, Dispatch, Finished, Heartbeat, Hello, Holding, Kill, NotOwner, Outcome,
+    Owner, Report, Started, report,
 };
+
+use crate::rng::Rng;
 
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -14,29 +17,39 @@ pub(crate) struct Worker {
     pub(crate) incarnation: u64,
     pub(crate) alive: bool,
     pub(crate) slots: u32,
+    /// Its disk is full until then.
+    pub(crate) full_until: u64,
     /// Once dead, it never comes back.
     mortal: bool,
     /// The stream it has to each engine, if it has one.
-    pub(crate) sessions: [Option<u64>; 2],
+    pub(crate) sessions: Vec<Option<u64>>,
     pub(crate) held: BTreeMap<AttemptId, Held>,
     /// Attempts it was told to kill before it knew them.
-    pub(crate) condemned: Vec<AttemptId>,
+    condemned: BTreeSet<AttemptId>,
+    /// Attempts that it may forget: their ends are durable.
+    ended: BTreeSet<AttemptId>,
+    /// The newest owner of each shard that has spoken to it. An older one has no say any more.
+    epochs: BTreeMap<ShardId, u64>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) stage: Stage,
     /// What the engine has not acked yet, by sequence. On disk.
-    pub(crate) outbox: BTreeMap<u64, report::Kind>,
-    pub(crate) resend_at: u64,
+    outbox: BTreeMap<u64, report::Kind>,
+    resend_at: u64,
     /// The engines that hear of it; every one when there is none.
     route: Vec<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Stage {
     Queued,
-    Running { until: u64, succeeds: bool },
+    /// It ends then, and so.
+    Running {
+        until: u64,
+        outcome: Outcome,
+    },
     Ended,
 }
 
@@ -58,6 +71,17 @@ fn wire(attempt: AttemptId) -> Attempt {
     }
 }
 
+fn named(attempt: Option<&Attempt>) -> AttemptId {
+    id_of(attempt.unwrap_or_else(|| unreachable!("every message names its attempt")))
+}
+
+fn answer(id: AttemptId, rejected: &str) -> Body {
+    Body::Answer(Answer {
+        attempt: Some(wire(id)),
+        rejected: rejected.to_owned(),
+    })
+}
+
 /// An engine that speaks about an attempt wants to hear of it.
 fn hear(route: &mut Vec<usize>, engine: usize) {
     if !route.contains(&engine) {
@@ -66,16 +90,19 @@ fn hear(route: &mut Vec<usize>, engine: usize) {
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, slots: u32, mortal: bool) -> Self {
+    pub(crate) fn new(index: usize, engines: usize, rng: &mut Rng) -> Self {
         Self {
             id: format!("w{index}"),
             incarnation: 1,
             alive: true,
-            slots,
-            mortal,
-            sessions: [None; 2],
+            slots: rng.between(1, 4) as u32,
+            full_until: 0,
+            mortal: index > 0 && rng.percent(30),
+            sessions: vec![None; engines],
             held: BTreeMap::new(),
-            condemned: Vec::new(),
+            condemned: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            epochs: BTreeMap::new(),
         }
     }
 
@@ -93,9 +120,14 @@ impl Worker {
     /// Dies: what ran is gone, what had ended and was not acked is on disk.
     pub(crate) fn die(&mut self) {
         self.alive = false;
-        self.sessions = [None; 2];
         self.held.retain(|_, held| held.stage == Stage::Ended);
         self.condemned.clear();
+        self.epochs.clear();
+    }
+
+    pub(crate) fn come_back(&mut self) {
+        self.alive = true;
+        self.incarnation += 1;
     }
 
     /// It is dead for good.
@@ -111,8 +143,8 @@ impl Worker {
         self.sessions[engine].take()
     }
 
-    pub(crate) fn not_owned(&mut self, engine: usize, attempt: &Attempt) {
-        if let Some(held) = self.held.get_mut(&id_of(attempt)) {
+    pub(crate) fn not_owned(&mut self, engine: usize, refused: &NotOwner) {
+        if let Some(held) = self.held.get_mut(&named(refused.attempt.as_ref())) {
             held.route.retain(|other| *other != engine);
         }
     }
@@ -122,79 +154,115 @@ impl Worker {
         let Body::Report(report) = body else {
             return true;
         };
-        let attempt = report
-            .attempt
-            .as_ref()
-            .expect("every report names its attempt");
-        let route = self.held.get(&id_of(attempt)).map(|held| &held.route);
+        let held = self.held.get(&named(report.attempt.as_ref()));
+        let route = held.map(|held| &held.route);
         route.is_none_or(|route| route.is_empty() || route.contains(&engine))
     }
 
-    pub(crate) fn come_back(&mut self) {
-        self.alive = true;
-        self.incarnation += 1;
+    /// Whether this is an order of the newest owner of the shard.
+    fn obeys(&mut self, shard: ShardId, epoch: u64) -> bool {
+        let known = self.epochs.entry(shard).or_default();
+        *known = epoch.max(*known);
+        epoch == *known
+    }
+
+    /// An engine decides for these shards: it hears of their attempts, and what there is of them.
+    pub(crate) fn owned(&mut self, engine: usize, owner: &Owner, now: u64) -> Vec<Body> {
+        let mut shards = owner.shards.clone();
+        shards.retain(|named| self.obeys(ShardId(named.shard as u16), named.epoch));
+        let of_them = |id: &AttemptId| {
+            let shard = u32::from(id.task.instance.shard().0);
+            shards.iter().any(|named| named.shard == shard)
+        };
+        let mut held = Vec::new();
+        for (id, attempt) in &mut self.held {
+            if of_them(id) {
+                attempt.route = vec![engine];
+                attempt.resend_at = now;
+                held.push(wire(*id));
+            }
+        }
+        vec![Body::Holding(Holding { shards, held })]
     }
 
     pub(crate) fn dispatched(&mut self, engine: usize, dispatch: &Dispatch, now: u64) -> Vec<Body> {
-        let attempt = dispatch
-            .attempt
-            .as_ref()
-            .expect("every dispatch names its attempt");
-        let id = id_of(attempt);
-        let answer = |rejected: &str| {
-            Body::Answer(Answer {
-                attempt: Some(*attempt),
-                rejected: rejected.to_owned(),
-            })
-        };
+        let id = named(dispatch.attempt.as_ref());
+        if !self.obeys(id.task.instance.shard(), dispatch.epoch) {
+            return vec![answer(id, "the shard has a newer owner")];
+        }
         if let Some(held) = self.held.get_mut(&id) {
             hear(&mut held.route, engine);
-            return vec![answer("")];
+            return vec![answer(id, "")];
         }
-        let busy = self
-            .held
-            .values()
-            .filter(|held| held.stage != Stage::Ended)
-            .count();
-        if busy > self.slots as usize {
-            return vec![answer("no free slot")];
+        if self.condemned.contains(&id) {
+            return self.refuse(id, engine, now);
         }
+        if self.ended.contains(&id) {
+            return vec![answer(id, "")];
+        }
+        if self.full_until >= now {
+            return vec![answer(id, "the journal cannot be written")];
+        }
+        let open = self.held.values().filter(|held| held.stage != Stage::Ended);
+        if open.count() > self.slots as usize {
+            return vec![answer(id, "no free slot")];
+        }
+        self.hold(id, Stage::Queued, engine, now);
+        vec![answer(id, "")]
+    }
+
+    fn hold(&mut self, id: AttemptId, stage: Stage, engine: usize, now: u64) {
         let held = Held {
-            stage: Stage::Queued,
+            stage,
             outbox: BTreeMap::new(),
             resend_at: now,
             route: vec![engine],
         };
         self.held.insert(id, held);
-        if self.condemned.contains(&id) {
-            let mut words = vec![answer("")];
-            words.extend(self.finish(id, Outcome::Killed, now));
-            return words;
-        }
-        vec![answer("")]
     }
 
-    pub(crate) fn killed(&mut self, engine: usize, attempt: &Attempt, now: u64) -> Vec<Body> {
-        let id = id_of(attempt);
-        if let Some(held) = self.held.get_mut(&id) {
-            hear(&mut held.route, engine);
+    /// Ends what was killed before it came.
+    fn refuse(&mut self, id: AttemptId, engine: usize, now: u64) -> Vec<Body> {
+        self.condemned.insert(id);
+        self.hold(id, Stage::Ended, engine, now);
+        self.finish(id, Outcome::Killed, now)
+    }
+
+    /// Kills an attempt; a body that runs may take its time to go.
+    pub(crate) fn killed(&mut self, engine: usize, kill: &Kill, now: u64, grace: u64) -> Vec<Body> {
+        let id = named(kill.attempt.as_ref());
+        if !self.obeys(id.task.instance.shard(), kill.epoch) {
+            return vec![];
         }
-        match self.held.get(&id).map(|held| held.stage.clone()) {
-            Some(Stage::Queued | Stage::Running { .. }) => self.finish(id, Outcome::Killed, now),
-            Some(Stage::Ended) => vec![],
-            None => {
-                self.condemned.push(id);
+        let Some(held) = self.held.get_mut(&id) else {
+            let over = self.ended.contains(&id) && !self.condemned.contains(&id);
+            return if over {
+                vec![]
+            } else {
+                self.refuse(id, engine, now)
+            };
+        };
+        hear(&mut held.route, engine);
+        match held.stage {
+            Stage::Queued => self.finish(id, Outcome::Killed, now),
+            Stage::Running { until, .. } if now + grace < until => {
+                held.stage = Stage::Running {
+                    until: now + grace,
+                    outcome: Outcome::Killed,
+                };
                 vec![]
             }
+            Stage::Running { .. } | Stage::Ended => vec![],
         }
     }
 
-    pub(crate) fn acked(&mut self, attempt: &Attempt, sequence: u64) {
-        let id = id_of(attempt);
+    pub(crate) fn acked(&mut self, ack: &Ack) {
+        let id = named(ack.attempt.as_ref());
         if let Some(held) = self.held.get_mut(&id) {
-            held.outbox.retain(|number, _| *number > sequence);
+            held.outbox.retain(|number, _| *number > ack.sequence);
             if held.stage == Stage::Ended && held.outbox.is_empty() {
                 self.held.remove(&id);
+                self.ended.insert(id);
             }
         }
     }
@@ -205,7 +273,7 @@ impl Worker {
         id: AttemptId,
         now: u64,
         until: u64,
-        succeeds: bool,
+        outcome: Outcome,
     ) -> Vec<Body> {
         let kind = report::Kind::Started(Started {
             started_at: now as i64,
@@ -213,7 +281,7 @@ impl Worker {
             pid: 7,
         });
         if let Some(held) = self.held.get_mut(&id) {
-            held.stage = Stage::Running { until, succeeds };
+            held.stage = Stage::Running { until, outcome };
         }
         self.report(id, kind, now)
     }
@@ -224,18 +292,20 @@ impl Worker {
         } else {
             "pretend"
         };
+        let Some(held) = self.held.get_mut(&id) else {
+            return vec![];
+        };
+        let ran = matches!(held.stage, Stage::Running { .. });
+        held.stage = Stage::Ended;
+        // The end supersedes what was said before.
+        held.outbox.clear();
         let kind = report::Kind::Finished(Finished {
             outcome: outcome.into(),
-            started_at: now as i64,
+            started_at: if ran { now as i64 } else { 0 },
             ended_at: now as i64,
             reason: reason.to_owned(),
             ..Finished::default()
         });
-        if let Some(held) = self.held.get_mut(&id) {
-            held.stage = Stage::Ended;
-            // The end supersedes what was said before.
-            held.outbox.clear();
-        }
         self.report(id, kind, now)
     }
 

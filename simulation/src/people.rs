@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use domain::run::{Command, TaskCommand};
 use domain::workflow_instance::{Restart, Submission, WorkflowState};
-use domain::{InstanceId, ShardId};
+use domain::{Fact, InstanceId, ShardId, trigger};
 use engine::core::{Answer, Asked, Input, Refusal, Request};
-use store::{Log, Metadata};
+use store::Metadata;
 
+use crate::claim::{Claim, hold};
+use crate::faults::Fault;
 use crate::rng::Rng;
 use crate::workflows::{self, ENVIRONMENTS, Flow, GROUPS};
-use crate::world::{LEASE, SHARDS, TROUBLE, World, now};
+use crate::world::{LEASE, SHARDS, TROUBLE, World};
 
 /// What somebody waits for.
 #[derive(Clone, Debug)]
@@ -125,7 +127,7 @@ impl World {
                 self.ask(Ask::Set(index), request);
             }
         }
-        if self.now < TROUBLE && self.rng.below(1_000) < self.faults.meddle {
+        if self.in_trouble() && self.rng.below(1_000) < self.faults.odds(Fault::People) {
             self.meddle();
         }
     }
@@ -146,14 +148,16 @@ impl World {
         };
         // Or is not, by one who looked before it did.
         let looked_before = self.rng.percent(30);
-        let fired = now(self.log.read_last(&stream)).expect("memory");
+        let fired = self.ledger.stream(&stream).next_back();
+        let fired = fired.and_then(|entry| {
+            if let Fact::Trigger(_, trigger::Event::Fired { instance }) = entry.fact {
+                Some(instance)
+            } else {
+                None
+            }
+        });
         let wanted = &mut self.wanted[index];
-        if let Some(fired) = fired.filter(|_| !looked_before) {
-            let domain::Fact::Trigger(_, domain::trigger::Event::Fired { instance }) =
-                fired.fact().expect("ours")
-            else {
-                panic!("a trigger stream holds triggers")
-            };
+        if let Some(instance) = fired.filter(|_| !looked_before) {
             wanted.started = Some(instance);
             return;
         }
@@ -191,16 +195,16 @@ impl World {
             instance,
             command: command.clone(),
         };
-        self.tell(format!("somebody wants {command:?} of {instance}"));
+        self.story.tell(self.now, "people", || {
+            format!("want {command:?} of {instance}")
+        });
         self.ask(Ask::Command(instance, command), request);
     }
 
     fn command_for(&mut self, instance: InstanceId) -> Command {
         let seen = &self.ledger.runs[&instance];
         let ended = seen.ended;
-        let definition = seen.submission.definition;
-        let flow = self.flows.iter().find(|flow| flow.code == definition);
-        let workflow = flow.expect("every run is of a workflow").workflow.clone();
+        let workflow = self.workflow_of(instance);
         let reason = || "somebody wants it".to_owned();
         let restart = |restart, scope| Command::Restart {
             restart,
@@ -270,23 +274,25 @@ impl World {
             (Ask::Start(index), Ok(Answer::Started { instance, .. })) => {
                 let instance = *instance;
                 let wanted = &mut self.wanted[*index];
-                assert!(
-                    wanted.started.is_none_or(|before| before == instance),
-                    "seed {}: one key, two runs",
-                    self.seed
+                let before = wanted.started;
+                hold(
+                    Claim::OneRun,
+                    before.is_none_or(|before| before == instance),
+                    || format!("one key, two runs: {before:?} and {instance}"),
                 );
                 wanted.started = Some(instance);
             }
             (Ask::Command(instance, command), answer) => {
-                self.tell(format!("{command:?} of {instance}: {answer:?}"));
+                self.story.tell(self.now, "people", || {
+                    format!("hear of {command:?} of {instance}: {answer:?}")
+                });
             }
             (ask, answer) => {
-                assert!(
-                    matches!(answer, Err(Refusal::Unavailable(_)))
-                        || matches!(ask, Ask::Force | Ask::Explain),
-                    "seed {}: {ask:?} was answered {answer:?}",
-                    self.seed
-                );
+                let fits = matches!(answer, Err(Refusal::NotOwner(_) | Refusal::Unavailable(_)))
+                    || matches!(ask, Ask::Force | Ask::Explain);
+                hold(Claim::Answered, fits, || {
+                    format!("{ask:?} was answered {answer:?}")
+                });
             }
         }
     }

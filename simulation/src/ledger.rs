@@ -1,21 +1,28 @@
 //! What a reader of the log knows: every fact in order, and who runs, as people would see it.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use domain::task_instance::{self, Output};
 use domain::workflow_instance::{self, Submission, WorkflowState};
-use domain::{AttemptId, DefinitionCode, Fact, InstanceId, ShardId};
+use domain::{AttemptId, DefinitionCode, Fact, InstanceId, ShardId, StreamId};
 use store::{Log, MemoryLog, Recorded};
 
+use crate::audit::attempts::Seers;
+use crate::claim::{Claim, violated};
 use crate::world::{SHARDS, now};
 
 /// Everything read so far.
 #[derive(Default)]
 pub(crate) struct Ledger {
     heads: [u64; SHARDS as usize],
-    /// In the order in which they were read; within a shard that is the shard's own.
-    pub(crate) facts: Vec<(Recorded, Fact)>,
+    /// In the order in which they became durable.
+    pub(crate) facts: Vec<Entry>,
+    /// Where the events of each stream are.
+    streams: BTreeMap<StreamId, Vec<usize>>,
+    /// What the tasks' events say of them, as far as they have been audited.
+    pub(crate) seers: Seers,
     pub(crate) runs: BTreeMap<InstanceId, Seen>,
     /// What cached successes handed on.
     pub(crate) cached: BTreeMap<String, Vec<Output>>,
@@ -23,6 +30,13 @@ pub(crate) struct Ledger {
     pub(crate) waiting: BTreeMap<AttemptId, Arc<str>>,
     /// Attempts that have a slot.
     pub(crate) slots: BTreeMap<AttemptId, Arc<str>>,
+}
+
+/// One event, and when it was first seen to be durable.
+pub(crate) struct Entry {
+    pub(crate) at: u64,
+    pub(crate) event: Recorded,
+    pub(crate) fact: Fact,
 }
 
 /// One run as people see it.
@@ -34,17 +48,41 @@ pub(crate) struct Seen {
 
 impl Ledger {
     /// Reads what is new.
-    pub(crate) fn read(&mut self, log: &MemoryLog) {
+    pub(crate) fn read(&mut self, log: &MemoryLog, at: u64) {
         for shard in 0..SHARDS {
             let head = &mut self.heads[usize::from(shard)];
-            let events = now(log.read(ShardId(shard), *head, usize::MAX)).expect("memory");
+            let events = now(log.read(ShardId(shard), *head, usize::MAX)).unwrap_or_default();
             *head += events.len() as u64;
             for event in events {
-                let fact = event.fact().expect("ours");
+                let fact = event
+                    .fact()
+                    .unwrap_or_else(|error| violated(Claim::Readable, error.to_string()));
                 self.take(&fact);
-                self.facts.push((event, fact));
+                let places = self.streams.entry(event.stream.clone()).or_default();
+                places.push(self.facts.len());
+                self.facts.push(Entry { at, event, fact });
             }
         }
+    }
+
+    /// How far a shard has been read.
+    pub(crate) fn head(&self, shard: ShardId) -> u64 {
+        self.heads[usize::from(shard.0)]
+    }
+
+    /// The events of one stream.
+    pub(crate) fn stream(&self, stream: &StreamId) -> impl DoubleEndedIterator<Item = &Entry> {
+        let places = self.streams.get(stream).into_iter().flatten();
+        places.map(|&place| &self.facts[place])
+    }
+
+    /// The same for every log that tells the same story.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut digest = DefaultHasher::new();
+        for entry in &self.facts {
+            (entry.at, entry.event.hash).hash(&mut digest);
+        }
+        digest.finish()
     }
 
     fn take(&mut self, fact: &Fact) {
@@ -78,7 +116,9 @@ impl Ledger {
             };
             self.runs.insert(id, seen);
         }
-        let run = self.runs.get_mut(&id).expect("it was submitted");
+        let Some(run) = self.runs.get_mut(&id) else {
+            violated(Claim::Order, format!("{id} was never submitted"));
+        };
         if let Event::Finished { state, .. } = event {
             run.ended = Some(*state);
         } else if let Event::Restarted { .. } = event {

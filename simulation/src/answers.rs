@@ -5,8 +5,9 @@ use domain::workflow_definition::Verdict;
 use domain::workflow_instance::WorkflowState;
 use domain::{AggregateType, Fact, InstanceId, StreamId, TaskId, environment};
 use engine::core::{Found, Input, Inquiry};
-use store::Log;
 
+use crate::claim::{Claim, violated};
+use crate::faults::Fault;
 use crate::world::{TICK, TROUBLE, World, now};
 
 /// Until then somebody waits for a workflow that never ran.
@@ -21,14 +22,17 @@ impl World {
         generation: u64,
         inquiry: &Inquiry,
     ) {
-        let trouble = self.now < TROUBLE;
-        let found = if trouble && self.rng.percent(self.faults.unknown) {
+        let found = if self.log_is_away() || self.happens(Fault::Unknown) {
             Found::Unknown("pretend".to_owned())
         } else {
             self.find(engine, inquiry)
         };
         for _ in 0..self.times() {
-            let late = if trouble { self.rng.below(30) } else { 1 };
+            let late = if self.in_trouble() {
+                self.rng.below(30)
+            } else {
+                1
+            };
             let input = Input::Found {
                 task,
                 attempt,
@@ -44,7 +48,10 @@ impl World {
         match inquiry {
             Inquiry::Definition(code) => {
                 let definitions = &self.engines[engine].definitions;
-                Found::Definition(now(definitions.newest(self.log.as_ref(), *code)).expect("ours"))
+                let newest = now(definitions.newest(self.log.as_ref(), *code));
+                Found::Definition(
+                    newest.unwrap_or_else(|error| violated(Claim::Readable, error.to_string())),
+                )
             }
             Inquiry::Upstream(wanted) => {
                 Found::Upstream(wanted.iter().map(|wanted| self.upstream(wanted)).collect())
@@ -71,13 +78,12 @@ impl World {
             kind: AggregateType::Environment,
             id: name.to_owned(),
         };
-        let newest = now(self.log.read_last(&stream)).expect("memory")?;
-        let Fact::Environment(_, environment::Event::Changed { config }) =
-            newest.fact().expect("ours")
-        else {
-            panic!("a stream of an environment holds environments")
-        };
-        Some(config)
+        let newest = self.ledger.stream(&stream).next_back()?;
+        if let Fact::Environment(_, environment::Event::Changed { config }) = &newest.fact {
+            Some(config.clone())
+        } else {
+            None
+        }
     }
 
     /// Whether the newest run of another workflow ended well.
@@ -106,14 +112,6 @@ impl World {
             };
             let due = self.now + self.rng.between(1, 50) * TICK;
             self.engines[engine].inbox.push_back((due, input));
-        }
-    }
-
-    fn times(&mut self) -> usize {
-        if self.now < TROUBLE && self.rng.percent(self.faults.twice) {
-            2
-        } else {
-            1
         }
     }
 }

@@ -10,6 +10,7 @@ use domain::workflow_definition::{
 use domain::workflow_instance::{Depend, FailureStrategy, Scope, Submission, Warning};
 use domain::{DefinitionCode, TaskCode};
 
+use crate::claim::{Claim, violated};
 use crate::rng::Rng;
 
 /// The task groups, the last of which nobody defines until the trouble is over.
@@ -37,12 +38,22 @@ pub(crate) fn flows(rng: &mut Rng) -> Vec<Flow> {
             let spec = spec(format!("w{index}"), children, rng);
             Flow {
                 code: DefinitionCode::new(&spec.project, &spec.name),
-                workflow: Arc::new(Workflow::check(spec).expect("a workflow that makes sense")),
+                workflow: Arc::new(sensible(spec)),
                 defined: false,
                 asking: false,
             }
         })
         .collect()
+}
+
+fn sensible(spec: WorkflowSpec) -> Workflow {
+    match Workflow::check(spec) {
+        Ok(workflow) => workflow,
+        Err(flaws) => violated(
+            Claim::Answered,
+            format!("a workflow was refused: {flaws:?}"),
+        ),
+    }
 }
 
 fn spec(name: String, children: &[String], rng: &mut Rng) -> WorkflowSpec {
