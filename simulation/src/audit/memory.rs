@@ -34,7 +34,10 @@ impl World {
         };
         // Something is decided and not yet durable, or the engine has yet to hear how it went.
         let open = known.head != known.durable
-            || engine.appends.iter().any(|(.., append)| append.shard == shard)
+            || engine
+                .appends
+                .iter()
+                .any(|(.., append)| append.shard == shard)
             || engine.inbox.iter().any(|(_, input)| {
                 matches!(
                     input,
