@@ -114,23 +114,9 @@ fn kind(
     let some = |rng: &mut Rng| -> Option<String> {
         (!later.is_empty()).then(|| later[rng.below(later.len() as u64) as usize].clone())
     };
-    let when = |rng: &mut Rng| {
-        let leaf = |task: &String, rng: &mut Rng| {
-            Condition::Is(TaskEnd {
-                task: task.clone(),
-                is: end(rng),
-            })
-        };
-        let parts = before.iter().map(|task| leaf(task, rng)).collect();
-        if rng.percent(50) {
-            Condition::All(parts)
-        } else {
-            Condition::Any(parts)
-        }
-    };
     match rng.below(12) {
         0 if !before.is_empty() && !later.is_empty() => TaskKind::Conditions {
-            when: when(rng),
+            when: when(before, rng),
             success: some(rng).into_iter().collect(),
             failed: some(rng).filter(|_| rng.percent(70)).into_iter().collect(),
         },
@@ -142,7 +128,7 @@ fn kind(
             default: some(rng).filter(|_| rng.percent(80)),
         },
         2 if !before.is_empty() && rng.percent(50) => TaskKind::Blocking {
-            when: when(rng),
+            when: when(before, rng),
             block_on: end(rng),
             alert: rng.percent(50),
         },
@@ -174,6 +160,22 @@ fn kind(
             most: rng.between(2, 5) as u32,
         },
         _ => run(),
+    }
+}
+
+/// How the tasks before one ended: all of them, or any.
+fn when(before: &[String], rng: &mut Rng) -> Condition<TaskEnd> {
+    let leaf = |task: &String, rng: &mut Rng| {
+        Condition::Is(TaskEnd {
+            task: task.clone(),
+            is: end(rng),
+        })
+    };
+    let parts = before.iter().map(|task| leaf(task, rng)).collect();
+    if rng.percent(50) {
+        Condition::All(parts)
+    } else {
+        Condition::Any(parts)
     }
 }
 
