@@ -255,6 +255,7 @@ impl World {
         let asked = infos.iter().filter(|info| info.heir == owner);
         let asked: Vec<ShardId> = asked.map(|info| info.shard).collect();
         for lease in now(self.log.inherit(&owner, &asked, LEASE / 1_000))? {
+            self.inherited.insert((lease.shard, lease.epoch));
             self.take(index, lease, until, String::new());
         }
         Ok(())

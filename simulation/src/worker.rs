@@ -130,6 +130,11 @@ impl Worker {
         self.incarnation += 1;
     }
 
+    /// It answers for an attempt that it took, not only for the end of one that it was told to kill unseen.
+    pub(crate) fn has(&self, id: AttemptId) -> bool {
+        self.held.contains_key(&id) && !self.condemned.contains(&id)
+    }
+
     /// It is dead for good.
     pub(crate) fn gone(&self) -> bool {
         self.mortal && !self.alive

@@ -1,6 +1,6 @@
 //! The pretend world: time, log, network and workers around the real core.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::{AttemptId, ShardId};
@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) log: Arc<MemoryLog>,
     /// Nothing reaches the log until then.
     pub(crate) log_away_until: u64,
+    /// Epochs that began because the owner before had asked for it: it may not know yet that they have.
+    pub(crate) inherited: BTreeSet<(ShardId, u64)>,
     /// Commits are slow until then.
     pub(crate) log_slow_until: u64,
     /// They share the log, the shards and the workers.
@@ -87,6 +89,7 @@ impl World {
             now: 1_000_000,
             log: Arc::new(MemoryLog::new(SHARDS)),
             log_away_until: 0,
+            inherited: BTreeSet::new(),
             log_slow_until: 0,
             engines: (1..=engines)
                 .map(|number| Engine::new(number, 1_000_000))

@@ -123,7 +123,8 @@ impl World {
         }
     }
 
-    /// The engine has a lease on the shard, as far as its clock can tell; with a true clock, the newest.
+    /// The engine has a lease on the shard, as far as its clock can tell; with a true clock, the newest, or one
+    /// that it has asked others to succeed and does not know yet that they have.
     pub(crate) fn has_its_lease(&self, engine: usize, shard: ShardId) {
         let engine = &self.engines[engine];
         let at = engine.clock.now(self.now);
@@ -134,7 +135,9 @@ impl World {
         });
         let true_clocks = self.faults.odds(Fault::Clock) == 0;
         let newest = self.newest_epoch(shard);
-        let owns = told.is_some_and(|(epoch, _)| *epoch == newest);
+        let owns = told.is_some_and(|(epoch, _)| {
+            *epoch == newest || self.inherited.contains(&(shard, epoch + 1))
+        });
         hold(Claim::LeaseFirst, owns || !true_clocks, || {
             format!(
                 "{} speaks for shard {shard} of epoch {newest} with {told:?}",
@@ -180,7 +183,7 @@ impl World {
         let index = given(Claim::TrulyLost, index, || {
             format!("there is no worker {}", holder.id)
         });
-        let has_it = self.workers[index].held.contains_key(&id) || self.is_on_its_way(index, id);
+        let has_it = self.workers[index].has(id) || self.is_on_its_way(index, id);
         let heard = engine.heard.get(&index).copied().unwrap_or_default();
         let silent = self.now - heard.max(engine.born);
         // A clock that runs fast shortens the lease, and so does each small leap.
