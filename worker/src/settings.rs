@@ -1,4 +1,4 @@
-//! What the task types of a worker need to know besides the task: part of the worker's configuration, read
+//! What a file may say about a worker and its task types: part of the worker's configuration, read
 //! once at the edge, from a file of whatever format the binary likes and from environment variables.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const CONNECTION: &str = "TIDEMILL_CONNECTION_";
 const DATABASE: &str = "TIDEMILL_DATABASE";
 
 /// Settings of the task types. All of them have defaults.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The interpreter of PYTHON tasks that name none: a program in the `PATH`, or a path. `python3` when
@@ -31,6 +31,21 @@ pub struct Settings {
     pub plugins: Option<PathBuf>,
     /// The databases that SQL tasks may name.
     pub connections: Connections,
+    /// Whether programs run in control groups (cgroup v2) of their own where the system allows that. They do
+    /// unless somebody says no; without, their processes are found by other means, which a program
+    /// that wants to hide can escape.
+    pub cgroups: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            python: None,
+            plugins: None,
+            connections: Connections::default(),
+            cgroups: true,
+        }
+    }
 }
 
 impl Settings {
