@@ -41,7 +41,7 @@ impl Cgroups {
         let cgroup = Cgroup {
             path: self.base.join(name),
         };
-        fs::create_dir(&cgroup.path)?;
+        fs::create_dir_all(&cgroup.path)?;
         fs::write(cgroup.path.join("cgroup.procs"), pid.to_string())?;
         Ok(cgroup)
     }
