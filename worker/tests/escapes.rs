@@ -42,7 +42,7 @@ fn hidden(file: &Path) -> String {
 
 /// The same with nothing left that says where it comes from: no parent, no directory, no open file.
 fn without_traces(file: &Path) -> String {
-    format!("(cd / && {} </dev/null >/dev/null 2>&1 &)", hidden(file))
+    format!("(cd /; {} </dev/null >/dev/null 2>&1 &)", hidden(file))
 }
 
 /// How many living processes have this text in their command line.
@@ -141,40 +141,47 @@ async fn a_kill_ends_no_orphan_of_its_neighbour() {
 
 /// A line of processes, each of which starts the next one and leaves: whoever looks sees somebody else.
 fn relay(world: &World, run: &str) -> String {
-    let script = world.tmp.path().join("relay.sh");
+    let (folder, script) = (world.tmp.path(), world.tmp.path().join("relay.sh"));
     let text = format!("trap '' TERM; echo $$ >> pids; {run} sh \"$0\" & exit 0");
     fs::write(&script, text).unwrap();
-    format!(
-        "cd '{}'; sh '{}'; sleep 1000",
-        world.tmp.path().display(),
-        script.display()
-    )
+    format!("cd '{}'; sh '{}'", folder.display(), script.display())
 }
 
-async fn a_relay_is_ended(world: &mut World, run: &str) {
-    let body = relay(world, run);
+/// How many of them live.
+fn runners(world: &World) -> usize {
+    named(world.tmp.path().join("relay.sh").to_str().unwrap())
+}
+
+async fn a_relay_is_killed(world: &mut World, run: &str) {
+    let body = relay(world, run) + "; sleep 1000";
     let file = world.tmp.path().join("pids");
     world.engine.dispatch(attempt(1), "SHELL", &body);
     pids(&file, 20).await;
     world.engine.kill(attempt(1), 50);
     let (_, finished) = world.engine.end(attempt(1)).await;
     assert_eq!(finished.outcome(), Outcome::Killed);
-    assert_eq!(
-        named(world.tmp.path().join("relay.sh").to_str().unwrap()),
-        0
-    );
+    assert_eq!(runners(world), 0);
 }
 
 #[tokio::test]
-async fn a_task_that_forks_faster_than_anybody_looks_is_ended() {
+async fn a_task_that_forks_faster_than_anybody_looks_is_killed() {
     let (_alone, mut world) = with_cgroups().await;
-    a_relay_is_ended(&mut world, "").await;
+    a_relay_is_killed(&mut world, "").await;
 }
 
 #[tokio::test]
-async fn a_task_that_forks_faster_than_anybody_looks_is_ended_by_its_process_group() {
+async fn a_task_that_forks_faster_than_anybody_looks_is_killed_by_its_process_group() {
     let (_alone, mut world) = without_cgroups().await;
-    a_relay_is_ended(&mut world, "").await;
+    a_relay_is_killed(&mut world, "").await;
+}
+
+#[tokio::test]
+async fn what_forks_faster_than_anybody_looks_does_not_outlive_its_task() {
+    let (_alone, mut world) = without_cgroups().await;
+    let body = relay(&world, "");
+    let (finished, _) = run(&mut world, task("SHELL", &body, &serde_json::json!({}))).await;
+    assert_eq!(finished.outcome(), Outcome::Success);
+    assert_eq!(runners(&world), 0);
 }
 
 /// Only a control group holds on to this one.
@@ -182,14 +189,14 @@ async fn a_task_that_forks_faster_than_anybody_looks_is_ended_by_its_process_gro
 async fn a_task_that_changes_its_session_with_every_fork_is_ended_with_its_control_group() {
     let (_alone, mut world) = with_cgroups().await;
     if has_cgroups(&world) {
-        a_relay_is_ended(&mut world, "env -i setsid").await;
+        a_relay_is_killed(&mut world, "env -i setsid").await;
     }
 }
 
 async fn many_forks_are_ended(world: &mut World) {
     let ready = world.tmp.path().join("ready");
     let body = format!(
-        "trap '' TERM; echo $$ > '{}'; n=0; while [ $n -lt 3000 ]; do sleep 4321.25 & n=$((n+1)); done; wait",
+        "trap '' TERM; echo $$ > '{}'; n=0; while [ $n -lt 1000 ]; do sleep 4321.25 & n=$((n+1)); done; wait",
         ready.display()
     );
     kill(world, &body, &ready, 1).await;
@@ -200,7 +207,6 @@ async fn many_forks_are_ended(world: &mut World) {
 async fn a_task_that_forks_while_it_is_killed_is_ended_with_all_its_forks() {
     let (_alone, mut world) = with_cgroups().await;
     many_forks_are_ended(&mut world).await;
-    drop(world);
 }
 
 #[tokio::test]
@@ -243,11 +249,23 @@ async fn a_process_without_its_first_thread_is_no_corpse() {
     fs::write(&script, text).unwrap();
     let body = format!("setsid python3 '{}' & wait; sleep 1000", script.display());
     world.engine.dispatch(attempt(1), "SHELL", &body);
-    pids(&file, 1).await;
+    let pid = pids(&file, 1).await[0];
+    until("its first thread has ended", || {
+        !lives(pid) && threads(pid) == 1
+    })
+    .await;
     world.engine.kill(attempt(1), 50);
     let (_, finished) = world.engine.end(attempt(1)).await;
     assert_eq!(finished.outcome(), Outcome::Killed);
-    assert_eq!(named(script.to_str().unwrap()), 0);
+    assert_eq!(threads(pid), 0);
+}
+
+/// How many threads of this process live.
+fn threads(pid: u32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let stats = threads.filter_map(|it| fs::read_to_string(it.path().join("stat")).ok());
+    stats.filter(|stat| !stat.contains(") Z ")).count()
 }
 
 /// Corpses among the children of this process.

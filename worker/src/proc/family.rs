@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
 pub(crate) use super::kin::Scene;
 use super::sweeper::Watch;
 use super::{Cgroup, Process, Sweeper, Tree};
@@ -106,12 +109,15 @@ impl Family {
         self.scene.as_ref()
     }
 
-    /// SIGKILL for everything in the control group, in one go.
+    /// SIGKILL for everything in the control group, or else in the process group, in one go.
     pub(crate) fn kill_group(&self) {
-        if let Some(cgroup) = &self.cgroup
-            && !self.tree.spares_its_host()
-        {
-            cgroup.kill();
+        match &self.cgroup {
+            Some(_) if self.tree.spares_its_host() => {}
+            Some(cgroup) => cgroup.kill(),
+            None if self.tree.group_lives() => {
+                let _ = killpg(Pid::from_raw(self.tree.group), Signal::SIGKILL);
+            }
+            None => {}
         }
     }
 }

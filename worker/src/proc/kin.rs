@@ -181,10 +181,13 @@ fn traces(pid: i32) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
     use std::path::Path;
+    use std::process::{Child, Command};
 
     use super::*;
     use crate::attempts::Key;
+    use crate::proc::Own;
 
     const OWN: i32 = 1000;
 
@@ -255,6 +258,35 @@ mod tests {
         kin.learn(&table(vec![orphan]));
         assert!(kin.has(1, &orphan) && kin.has(2, &orphan));
         assert!(!kin.has(3, &orphan), "the third one is younger");
+    }
+
+    /// A child in a group of its own that has ended and that nobody has waited for.
+    fn corpse() -> Child {
+        let mut child = Command::new("sh");
+        let child = child.args(["-c", "exit 7"]).process_group(0).spawn();
+        let child = child.unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        child
+    }
+
+    fn look_twice() {
+        let mut kin = Kin::default();
+        for _ in 0..2 {
+            kin.learn(&Table::look("nobody").unwrap());
+        }
+    }
+
+    #[test]
+    fn corpses_of_orphans_are_buried_and_those_of_our_own_children_are_not() {
+        let (mut ours, orphan) = (corpse(), corpse());
+        let own = Own::new(ours.id());
+        look_twice();
+        assert!(!Path::new(&format!("/proc/{}", orphan.id())).exists());
+        assert_eq!(ours.wait().unwrap().code(), Some(7));
+        drop(own);
     }
 
     #[test]

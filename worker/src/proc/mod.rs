@@ -20,8 +20,10 @@ mod own;
 mod sweeper;
 mod table;
 
+use std::path::Path;
+
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp};
 
 pub(crate) use self::cgroup::{Cgroup, Cgroups};
@@ -95,6 +97,16 @@ impl Tree {
         self.spares_its_host() && process.pid == self.group
     }
 
+    /// Whether somebody is in the group of a first process that has been waited for. Looks can miss those
+    /// that fork and leave all the time; the group cannot. While it has members, its number is nobody
+    /// else's pid; so if there is no process of that number, the group is still ours.
+    fn group_lives(self) -> bool {
+        let exists = |group| killpg(Pid::from_raw(group), None).is_ok();
+        self.group > 1
+            && !Path::new(&format!("/proc/{}", self.group)).exists()
+            && exists(self.group)
+    }
+
     /// Whether the process says so itself; a spared host does too.
     fn claims(self, process: &Process, session: i32) -> bool {
         match process.tag {
@@ -109,7 +121,7 @@ pub(crate) fn signal(process: Process, signal: Signal) -> Result<(), Errno> {
     if process.now().is_none() {
         return Ok(());
     }
-    gone_is_fine(nix::sys::signal::kill(Pid::from_raw(process.pid), signal))
+    gone_is_fine(kill(Pid::from_raw(process.pid), signal))
 }
 
 /// Sends SIGKILL to the whole group of a process found earlier: one that forks all the time cannot outrun
@@ -123,7 +135,7 @@ pub(crate) fn kill_group_of(process: Process, tree: Tree) -> Result<(), Errno> {
     if now.group <= 1 || group == getpgrp() || of_others {
         return Ok(());
     }
-    gone_is_fine(nix::sys::signal::killpg(group, Signal::SIGKILL))
+    gone_is_fine(killpg(group, Signal::SIGKILL))
 }
 
 fn gone_is_fine(sent: Result<(), Errno>) -> Result<(), Errno> {

@@ -1,5 +1,6 @@
 //! Answers "what is left of this attempt?" for all who ask, with as few looks at `/proc` as possible.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -208,7 +209,7 @@ impl Search {
                     || inside.contains(&it.pid)
                     || watch.is_some_and(|number| kin.has(number, it))
             },
-            &mut std::collections::HashSet::new(),
+            &mut HashSet::new(),
         );
         // Born since the look.
         for pid in inside {
@@ -217,8 +218,12 @@ impl Search {
             }
         }
         processes.retain(|it| !tree.spares(it));
-        let populated = self.cgroup.as_ref().is_some_and(|it| it.is_populated());
-        let unseen = populated && processes.is_empty() && !tree.spares_its_host();
+        let is_populated = || match &self.cgroup {
+            Some(_) if tree.spares_its_host() => false,
+            Some(cgroup) => cgroup.is_populated(),
+            None => tree.group_lives(),
+        };
+        let unseen = processes.is_empty() && is_populated();
         Left { processes, unseen }
     }
 }
