@@ -15,6 +15,7 @@ mod journal;
 mod keeper;
 mod kill;
 mod logs;
+mod machine;
 mod outbox;
 mod outputs;
 mod proc;
@@ -36,6 +37,8 @@ use tokio::task::JoinHandle;
 use crate::dir::Dir;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
+use crate::machine::Machine;
+pub use crate::machine::Reserve;
 use crate::proc::{Cgroups, Sweeper};
 pub use crate::settings::{Connections, Settings, is_secret};
 use crate::task::{TaskType, Types, World};
@@ -66,8 +69,11 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long a report waits for its ack before it is sent again, the first time. Doubles up to 30 s.
     pub resend: Duration,
-    /// What its task types need to know.
+    /// What a file may say about it and its task types.
     pub settings: Settings,
+    /// Where the file system begins that says how the machine does (`proc`, `sys`). Anything but `/` is for
+    /// tests.
+    pub root: PathBuf,
     /// Further task types by name; the worker's own names are taken.
     pub types: BTreeMap<String, Arc<dyn TaskType>>,
 }
@@ -87,6 +93,7 @@ impl Default for Config {
             kill_grace: Duration::from_secs(5),
             resend: Duration::from_secs(1),
             settings: Settings::default(),
+            root: PathBuf::from("/"),
             types: BTreeMap::new(),
         }
     }
@@ -175,6 +182,7 @@ impl Worker {
 
         let (keeper, inputs) = mpsc::channel(4096);
         let gauges = Arc::new(Gauges::default());
+        machine::watch(Machine::new(&config), &gauges);
         let world = Arc::new(World {
             worker: id.clone(),
             dir,

@@ -22,7 +22,9 @@ impl Cgroups {
     /// Makes the group that will hold the others. Fails where that is not allowed, or where the kernel
     /// cannot kill a group in one go (before 5.14).
     pub(crate) fn open(worker: &str) -> io::Result<Self> {
-        let base = own()?.join(format!("tidemill-{worker}"));
+        let own = of_this_process(Path::new("/"))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 is mounted"))?;
+        let base = own.join(format!("tidemill-{worker}"));
         match fs::create_dir(&base) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             Ok(()) | Err(_) => {}
@@ -111,12 +113,12 @@ fn remove(path: &Path) {
     });
 }
 
-/// The directory of the group that this process is in.
-fn own() -> io::Result<PathBuf> {
-    let membership = fs::read_to_string("/proc/self/cgroup")?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    directory(&membership, &mounts)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup v2 is mounted"))
+/// The directory of the group that this process is in, in a file system that begins here. `None` where no
+/// cgroup v2 is mounted.
+pub(crate) fn of_this_process(root: &Path) -> Option<PathBuf> {
+    let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+    let directory = directory(&read("proc/self/cgroup")?, &read("proc/self/mountinfo")?)?;
+    Some(root.join(directory.strip_prefix("/").ok()?))
 }
 
 fn directory(membership: &str, mounts: &str) -> Option<PathBuf> {

@@ -26,7 +26,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp};
 
-pub(crate) use self::cgroup::{Cgroup, Cgroups};
+pub(crate) use self::cgroup::{Cgroup, Cgroups, of_this_process as cgroup_of_this_process};
 pub(crate) use self::family::{Family, Left, Scene};
 pub(crate) use self::own::Own;
 pub(crate) use self::sweeper::Sweeper;
