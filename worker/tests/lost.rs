@@ -359,13 +359,14 @@ async fn a_killed_worker_process_comes_back_with_its_results_and_without_its_pro
     engine.ack(&acked);
     let file = tmp.path().join("pids");
     let name = file.display();
-    let body = format!(
-        "echo $$ >> '{name}'; setsid sh -c 'trap \"\" TERM; echo $$ >> \"{name}\"; while :; do sleep 0.1; done' & wait"
+    let deaf = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ >> \"{name}\"; while :; do /bin/sleep 0.1; done'"
     );
+    let body = format!("echo $$ >> '{name}'; {deaf} & env -i {deaf} & wait");
     engine.dispatch(attempt(3), "SHELL", &body);
     engine.answer(attempt(3)).await;
     engine.started(attempt(3)).await;
-    let running = pids(&file, 2).await;
+    let running = pids(&file, 3).await;
     drop(process);
     assert!(
         running.iter().all(|pid| lives(*pid)),
