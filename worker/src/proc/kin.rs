@@ -106,7 +106,7 @@ impl Kin {
                 && it.group != ours.group
                 && it.tag.is_none()
                 && !it.foreign
-                && !own::has(it.pid)
+                && ![it.pid, it.group].into_iter().any(own::has)
         });
         for orphan in orphans {
             if (self.watched.values()).any(|watched| watched.members.contains(&orphan.id())) {
