@@ -106,12 +106,19 @@ pub(crate) async fn end_leftovers(worker: &str, cgroup: Option<&Path>, grace: Du
     let cgroup = cgroup.and_then(Cgroup::left_at);
     let asked = Instant::now();
     let mut hunt = Hunt::default();
+    let mut known = HashSet::new();
     let mut confirmed = false;
     loop {
         let name = worker.to_owned();
         let inside = cgroup.as_ref().map_or_else(Vec::new, Cgroup::pids);
-        let looking = tokio::task::spawn_blocking(move || proc::leftovers(&name, &inside));
-        let left = looking.await.unwrap_or_else(|_| Left::unseen());
+        let looking = tokio::task::spawn_blocking(move || {
+            let left = proc::leftovers(&name, &inside, &mut known);
+            (left, known)
+        });
+        let Ok((left, seen)) = looking.await else {
+            return;
+        };
+        known = seen;
         let populated = cgroup.as_ref().is_some_and(Cgroup::is_populated);
         if left.is_empty() && !populated {
             if confirmed {

@@ -196,7 +196,7 @@ async fn a_task_that_changes_its_session_with_every_fork_is_ended_with_its_contr
 async fn many_forks_are_ended(world: &mut World) {
     let ready = world.tmp.path().join("ready");
     let body = format!(
-        "trap '' TERM; echo $$ > '{}'; n=0; while [ $n -lt 1000 ]; do sleep 4321.25 & n=$((n+1)); done; wait",
+        "trap '' TERM; echo $$ > '{}'; n=0; while [ $n -lt 400 ]; do sleep 4321.25 & n=$((n+1)); done; wait",
         ready.display()
     );
     kill(world, &body, &ready, 1).await;

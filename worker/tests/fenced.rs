@@ -34,7 +34,7 @@ fn dispatch(number: u32, body: &str) -> engine_message::Body {
 
 #[tokio::test]
 async fn a_fenced_attempt_is_killed_with_its_processes_when_its_worker_is_back() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     let file = world.tmp.path().join("pids");
     let name = file.display();
     let body = format!(
@@ -76,8 +76,8 @@ async fn a_late_write_of_a_fenced_attempt_is_kept_out_by_its_token() {
          db.executescript('CREATE TABLE totals (day, amount, token); INSERT INTO totals VALUES (1, 0, 0)')\""
     );
     world.engine.dispatch(attempt(2), "SHELL", &make);
-    let (_, made) = world.engine.end(attempt(2)).await;
-    assert_eq!(made.outcome(), Outcome::Success);
+    let (_, created) = world.engine.end(attempt(2)).await;
+    assert_eq!(created.outcome(), Outcome::Success);
 
     // The first attempt is given up and does not know; the second one writes before it.
     let late =

@@ -203,6 +203,7 @@ impl Search {
     fn run(&self, table: &Table, kin: &Kin) -> Left {
         let Search { tree, watch, .. } = self;
         let inside = self.cgroup.as_ref().map_or_else(Vec::new, |it| it.pids());
+        let inside: HashSet<i32> = inside.into_iter().collect();
         let mut processes = table.with_kin(
             |it| {
                 tree.claims(it, table.own.session)
@@ -211,12 +212,9 @@ impl Search {
             },
             &mut HashSet::new(),
         );
-        // Born since the look.
-        for pid in inside {
-            if !processes.iter().any(|it| it.pid == pid) {
-                processes.extend(table::find(pid));
-            }
-        }
+        let found: HashSet<i32> = processes.iter().map(|it| it.pid).collect();
+        let born_since = inside.difference(&found);
+        processes.extend(born_since.filter_map(|pid| table::find(*pid)));
         processes.retain(|it| !tree.spares(it));
         let is_populated = || match &self.cgroup {
             Some(_) if tree.spares_its_host() => false,

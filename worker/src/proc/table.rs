@@ -130,12 +130,18 @@ impl Table {
     }
 }
 
-/// All living processes of any attempt of this worker, whichever incarnation started it, these ones too,
-/// with what descends from them. Sessions say nothing here: those of a dead worker may hold anybody.
-pub(crate) fn leftovers(worker: &str, others: &[i32]) -> Left {
-    Table::look(worker).map_or_else(Left::unseen, |table| {
-        Left::of(table.with_children(|it| it.tag.is_some() || others.contains(&it.pid)))
-    })
+/// All living processes of any attempt of this worker, whichever incarnation started it, those with these
+/// pids too, with what descends from them. Whoever was found before, is known, and is found again.
+/// Sessions say nothing here: those of a dead worker may hold anybody.
+pub(crate) fn leftovers(worker: &str, inside: &[i32], known: &mut HashSet<Id>) -> Left {
+    let Some(table) = Table::look(worker) else {
+        return Left::unseen();
+    };
+    let found = table.with_children(|it| {
+        it.tag.is_some() || inside.contains(&it.pid) || known.contains(&it.id())
+    });
+    *known = found.iter().map(Process::id).collect();
+    Left::of(found)
 }
 
 /// A process that is known by its pid alone. `None` when it does not live.
