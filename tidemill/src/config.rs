@@ -21,7 +21,7 @@ use crate::failure::Failure;
 pub(crate) struct Config {
     /// How decisions are taken.
     pub(crate) engine: Engine,
-    /// What the task types need to know.
+    /// How tasks are run, and what their types need to know.
     pub(crate) worker: worker::Settings,
     /// Who is told when something happens.
     pub(crate) alerts: Alerts,
@@ -218,6 +218,9 @@ mod tests {
             worker_lease = "4s"
             [worker]
             python = "python3.11"
+            max_load = 4
+            reserved_memory = "2GiB"
+            cgroups = false
             [worker.connections]
             ware = "postgres://me:s3cret@db/x"
             [alerts]
@@ -228,6 +231,10 @@ mod tests {
         assert_eq!(engine.dispatch_timeout, Some(Duration::from_mins(5)));
         assert_eq!(engine.lease, Duration::from_secs(3));
         assert_eq!(engine.heartbeat, Duration::from_secs(1));
+        assert_eq!(
+            config.worker.reserved_memory,
+            worker::Reserve::Bytes(2 << 30)
+        );
         assert_eq!(config.alerts.webhooks[0].headers.len(), 1);
         let printed = format!("{config:?}");
         assert!(printed.contains("hooks.example"), "{printed}");
@@ -252,6 +259,8 @@ mod tests {
                 2,
                 "http://",
             ),
+            ("[worker]\nreserved_memory = '5 parsecs'\n", 2, "512MiB"),
+            ("[worker]\nmax_load = -1\n", 2, "4.0"),
             ("[alerts\n", 1, ""),
         ] {
             let refused = parse(text).unwrap_err();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock  worker-id  journal
+//! cgroup                                    where its control groups are, if it has any
 //! attempts/<instance>/<task>-<number>/      work directories, removed when the end is acked
 //! attempts/interpreters/<number>/           homes of warm interpreters, removed with them
 //! logs/<instance>/<task>-<number>.log       kept
@@ -63,6 +64,11 @@ impl Dir {
 
     pub(crate) fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    /// Holds the path of the control group that holds those of the attempts.
+    pub(crate) fn cgroup(&self) -> PathBuf {
+        self.root.join("cgroup")
     }
 
     pub(crate) fn work(&self, key: Key) -> PathBuf {

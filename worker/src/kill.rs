@@ -2,6 +2,7 @@
 //! before nothing of it is left, in its process group or out of it.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -10,7 +11,8 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::proc::{self, Process, Sweeper, Tree};
+use crate::proc::{self, Cgroup, Family, Id, Left, Process};
+use crate::task;
 
 /// Leftovers of a dead incarnation get no more grace than this: until they are gone the engines do not
 /// know that their attempts are lost.
@@ -20,43 +22,51 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-const COMPLAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long after SIGKILL a process may live before people are told.
+const COMPLAIN_AFTER: Duration = Duration::from_secs(3);
+/// What has resisted for so long is tried less and less often.
+const LONGEST_PAUSE_OF_RESISTANCE: Duration = Duration::from_secs(5);
 
 /// Stops a running attempt. Returns when its whole tree is gone, however long that takes; the child may
-/// have been waited for.
+/// have been waited for. If something resisted SIGKILL for a while, the answer says what and how long.
 pub(crate) async fn stop(
     child: &mut Child,
-    tree: Tree,
+    family: &Family,
     kill: &mut watch::Receiver<Option<Duration>>,
     default_grace: Duration,
-    sweeper: &Sweeper,
-) {
+) -> Option<String> {
+    // The first look comes before the first death: an orphan does not tell any more whose child it was.
+    let mut left = family.left().await;
     let asked = Instant::now();
-    signal_group(child, tree, Signal::SIGTERM);
-    let mut hunt = Hunt::new(asked);
+    let group = family.tree.group;
+    signal_group(child, group, Signal::SIGTERM);
+    // Whoever was stopped hears it when it goes on.
+    signal_group(child, group, Signal::SIGCONT);
+    let mut hunt = Hunt::default();
     let mut confirmed = false;
     loop {
         // A second kill may have less patience than the first.
         let grace = (*kill.borrow_and_update()).unwrap_or(default_grace);
         let over = asked.elapsed() >= grace;
         if over {
-            signal_group(child, tree, Signal::SIGKILL);
+            signal_group(child, group, Signal::SIGKILL);
         }
-        let left = sweeper.find(tree).await;
         if left.is_empty() && child.try_wait().is_ok_and(|status| status.is_some()) {
             // A process may have been born behind the back of the first look.
             if confirmed {
-                return;
+                return hunt.resistance();
             }
             confirmed = true;
+            left = family.left().await;
             continue;
         }
         confirmed = false;
         // The group has had its SIGTERM, once: a handler that cleans up must not be interrupted by another
         // one, nor the commands it runs. From here on SIGTERM is for those who left the group.
-        let mut escaped = left.clone();
-        escaped.retain(|process| over || process.group != tree.group);
-        hunt.signal(&escaped, over);
+        if !over {
+            left.processes.retain(|process| process.group != group);
+        }
+        hunt.signal(&left, over.then_some(family));
         let until_over = grace.saturating_sub(asked.elapsed());
         let pause = if over {
             hunt.pause()
@@ -67,39 +77,50 @@ pub(crate) async fn stop(
             () = sleep(pause) => {}
             Ok(()) = kill.changed() => {}
         }
+        left = family.left().await;
     }
 }
 
 /// Ends what a body left behind when it ended by itself.
-pub(crate) async fn clear(tree: Tree, grace: Duration, sweeper: &Sweeper) {
-    let mut left = sweeper.find(tree).await;
+pub(crate) async fn clear(family: &Family, grace: Duration) {
+    let mut left = family.left().await;
     if left.is_empty() {
         return;
     }
     let asked = Instant::now();
-    let mut hunt = Hunt::new(asked);
+    let mut hunt = Hunt::default();
     let mut confirmed = false;
     while !confirmed {
-        hunt.signal(&left, asked.elapsed() >= grace);
+        let over = asked.elapsed() >= grace;
+        hunt.signal(&left, over.then_some(family));
         sleep(hunt.pause()).await;
-        left = sweeper.find(tree).await;
-        confirmed = left.is_empty() && sweeper.find(tree).await.is_empty();
+        left = family.left().await;
+        confirmed = left.is_empty() && family.left().await.is_empty();
     }
 }
 
 /// Ends every process of every earlier incarnation of this worker. The directory is locked, so whatever
-/// carries this worker's tag was started by a dead one.
-pub(crate) async fn end_leftovers(worker: &str, grace: Duration) {
+/// carries this worker's tag was started by a dead one, and so was what lives in its control groups.
+pub(crate) async fn end_leftovers(worker: &str, cgroup: Option<&Path>, grace: Duration) {
     let grace = grace.min(LEFTOVER_GRACE);
+    let cgroup = cgroup.and_then(Cgroup::left_at);
     let asked = Instant::now();
-    let mut hunt = Hunt::new(asked);
+    let mut hunt = Hunt::default();
+    let mut known = HashSet::new();
     let mut confirmed = false;
     loop {
         let name = worker.to_owned();
-        let left = tokio::task::spawn_blocking(move || proc::tagged(&name))
-            .await
-            .unwrap_or_default();
-        if left.is_empty() {
+        let inside = cgroup.as_ref().map_or_else(Vec::new, Cgroup::pids);
+        let looking = tokio::task::spawn_blocking(move || {
+            let left = proc::leftovers(&name, &inside, &mut known);
+            (left, known)
+        });
+        let Ok((left, seen)) = looking.await else {
+            return;
+        };
+        known = seen;
+        let populated = cgroup.as_ref().is_some_and(Cgroup::is_populated);
+        if left.is_empty() && !populated {
             if confirmed {
                 return;
             }
@@ -109,63 +130,109 @@ pub(crate) async fn end_leftovers(worker: &str, grace: Duration) {
         confirmed = false;
         if asked.elapsed() > LEFTOVER_PATIENCE {
             tracing::error!(
-                processes = left.len(),
+                processes = %left.name(),
                 "processes of an earlier incarnation cannot be killed"
             );
             return;
         }
-        hunt.signal(&left, asked.elapsed() >= grace);
+        let over = asked.elapsed() >= grace;
+        if let Some(cgroup) = cgroup.as_ref().filter(|_| over) {
+            cgroup.kill();
+        }
+        hunt.send(
+            &left,
+            if over {
+                Signal::SIGKILL
+            } else {
+                Signal::SIGTERM
+            },
+        );
         sleep(hunt.pause()).await;
     }
 }
 
 /// While the first process has not been waited for, its pid, which is the group's number, cannot belong
 /// to anybody else, and one signal reaches the whole group at once.
-fn signal_group(child: &Child, tree: Tree, signal: Signal) {
+fn signal_group(child: &Child, group: i32, signal: Signal) {
     // Group 0 would be our own.
-    if child.id().is_some() && tree.group > 0 {
-        let _ = killpg(Pid::from_raw(tree.group), signal);
+    if child.id().is_some() && group > 0 {
+        let _ = killpg(Pid::from_raw(group), signal);
     }
 }
 
 /// Signals each process once with SIGTERM, later with SIGKILL as long as it is there.
+#[derive(Debug, Default)]
 struct Hunt {
-    since: Instant,
-    asked: HashSet<Process>,
-    pause: Duration,
-    complained: bool,
+    asked: HashSet<Id>,
+    pause: Option<Duration>,
+    /// Since when nothing but SIGKILL is sent.
+    hard: Option<Instant>,
+    /// Who has resisted it.
+    resisting: Option<String>,
 }
 
 impl Hunt {
-    fn new(since: Instant) -> Self {
-        Hunt {
-            since,
-            asked: HashSet::new(),
-            pause: FIRST_PAUSE,
-            complained: false,
+    /// SIGTERM; or SIGKILL, when the time for anything else is over for this family.
+    fn signal(&mut self, left: &Left, over: Option<&Family>) {
+        let Some(family) = over else {
+            return self.send(left, Signal::SIGTERM);
+        };
+        let since = *self.hard.get_or_insert_with(Instant::now);
+        family.kill_group();
+        for process in &left.processes {
+            // What is refused here is refused to each process too, and told there.
+            let _ = proc::kill_group_of(*process, family.tree);
+        }
+        self.send(left, Signal::SIGKILL);
+        if self.resisting.is_none() && since.elapsed() > COMPLAIN_AFTER {
+            let who = left.name();
+            tracing::warn!(processes = %who, "a process tree resists SIGKILL; its attempt is still running");
+            if let Some(scene) = family.scene() {
+                let text = format!(
+                    "{who} cannot be killed so far; the attempt is over when nothing of it is left"
+                );
+                let log = scene.log.clone();
+                tokio::task::spawn_blocking(move || task::note(&log, &text));
+            }
+            self.resisting = Some(who);
         }
     }
 
-    fn signal(&mut self, left: &[Process], over: bool) {
-        for process in left {
-            if over {
-                proc::signal(*process, Signal::SIGKILL);
-            } else if self.asked.insert(*process) {
-                proc::signal(*process, Signal::SIGTERM);
+    fn send(&mut self, left: &Left, signal: Signal) {
+        for process in &left.processes {
+            let first = self.asked.insert(process.id());
+            if first || signal == Signal::SIGKILL {
+                Self::send_to(*process, signal, first);
             }
         }
-        if !self.complained && over && self.since.elapsed() > COMPLAIN_AFTER {
-            self.complained = true;
-            tracing::warn!(
-                processes = left.len(),
-                "a process tree resists SIGKILL; its attempt is still running"
-            );
+    }
+
+    fn send_to(process: Process, signal: Signal, first: bool) {
+        let mut sent = proc::signal(process, signal);
+        if signal == Signal::SIGTERM {
+            sent = sent.and_then(|()| proc::signal(process, Signal::SIGCONT));
+        }
+        if let Err(error) = sent
+            && first
+        {
+            tracing::warn!(pid = process.pid, %signal, %error, "a process cannot be signalled");
         }
     }
 
     fn pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
+        let longest = match self.resisting {
+            Some(_) => LONGEST_PAUSE_OF_RESISTANCE,
+            None => LONGEST_PAUSE,
+        };
+        let pause = self.pause.unwrap_or(FIRST_PAUSE);
+        self.pause = Some((pause * 2).min(longest));
         pause
+    }
+
+    /// What to tell of those who did not end when they were killed.
+    fn resistance(self) -> Option<String> {
+        let (who, since) = (self.resisting?, self.hard?);
+        let time = since.elapsed().as_secs_f64();
+        Some(format!("killed; {who} outlived SIGKILL by {time:.1} s"))
     }
 }

@@ -15,6 +15,7 @@ mod journal;
 mod keeper;
 mod kill;
 mod logs;
+mod machine;
 mod outbox;
 mod outputs;
 mod proc;
@@ -25,6 +26,7 @@ pub mod task;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,9 @@ use tokio::task::JoinHandle;
 use crate::dir::Dir;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
-use crate::proc::Sweeper;
+use crate::machine::Machine;
+pub use crate::machine::Reserve;
+use crate::proc::{Cgroups, Sweeper};
 pub use crate::settings::{Connections, Settings, is_secret};
 use crate::task::{TaskType, Types, World};
 pub use crate::tls::tls;
@@ -65,8 +69,11 @@ pub struct Config {
     pub kill_grace: Duration,
     /// How long a report waits for its ack before it is sent again, the first time. Doubles up to 30 s.
     pub resend: Duration,
-    /// What its task types need to know.
+    /// What a file may say about it and its task types.
     pub settings: Settings,
+    /// Where the file system begins that says how the machine does (`proc`, `sys`). Anything but `/` is for
+    /// tests.
+    pub root: PathBuf,
     /// Further task types by name; the worker's own names are taken.
     pub types: BTreeMap<String, Arc<dyn TaskType>>,
 }
@@ -86,6 +93,7 @@ impl Default for Config {
             kill_grace: Duration::from_secs(5),
             resend: Duration::from_secs(1),
             settings: Settings::default(),
+            root: PathBuf::from("/"),
             types: BTreeMap::new(),
         }
     }
@@ -157,7 +165,9 @@ impl Worker {
 
         // Before anybody is told that this incarnation exists, nothing of the former ones runs any more:
         // what an engine hears to be lost is really over.
-        kill::end_leftovers(&id, config.kill_grace).await;
+        let cgroup = fs::read_to_string(dir.cgroup()).map(PathBuf::from).ok();
+        kill::end_leftovers(&id, cgroup.as_deref(), config.kill_grace).await;
+        let cgroups = cgroups(&id, &dir, config.settings.cgroups);
         let loaded = journal::load(&dir.journal())
             .map_err(|source| Error::unusable("cannot read the journal in", dir.root(), source))?;
         let rubbish = dir.clear_attempts(&incarnation).map_err(|source| {
@@ -172,11 +182,12 @@ impl Worker {
 
         let (keeper, inputs) = mpsc::channel(4096);
         let gauges = Arc::new(Gauges::default());
+        machine::watch(Machine::new(&config), &gauges);
         let world = Arc::new(World {
             worker: id.clone(),
             dir,
             kill_grace: config.kill_grace,
-            sweeper: Sweeper::start(id.clone()),
+            sweeper: Sweeper::start(id.clone(), cgroups),
             shell: task::find_shell(),
             types,
         });
@@ -243,6 +254,24 @@ impl Error {
             source,
         }
     }
+}
+
+/// The control groups of this worker, where it can have some and wants them. Where they are is written
+/// down before anything runs in them: the next incarnation may live elsewhere.
+fn cgroups(id: &str, dir: &Dir, wanted: bool) -> Option<Cgroups> {
+    if !wanted {
+        return None;
+    }
+    let open = || {
+        let cgroups = Cgroups::open(id)?;
+        fs::write(dir.cgroup(), cgroups.base().as_os_str().as_encoded_bytes())?;
+        Ok::<_, std::io::Error>(cgroups)
+    };
+    open()
+        .inspect_err(|error| {
+            tracing::info!(%error, "no control groups for tasks here; their processes are watched instead");
+        })
+        .ok()
 }
 
 fn check(config: &Config) -> Result<(), Error> {

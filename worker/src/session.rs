@@ -21,6 +21,7 @@ use tonic::transport::{Channel, Uri};
 use crate::Endpoint;
 use crate::dir::random;
 use crate::keeper::{Gauges, Input};
+use crate::machine::Condition;
 
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long the engine may take from the connection to its welcome.
@@ -243,6 +244,8 @@ async fn exchange(
         Duration::from_millis(u64::from(welcome.heartbeat_ms.clamp(50, 60_000))).mul_f64(0.8);
     let mut heartbeats = interval(every);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut condition = gauges.condition();
+    let mut overloaded = false;
     loop {
         tokio::select! {
             frame = inbound.message() => match frame.map_err(|status| status.to_string())? {
@@ -250,7 +253,14 @@ async fn exchange(
                 None => return Ok(()),
             },
             _ = heartbeats.tick() => {
-                let _ = wire.send(heartbeat(gauges));
+                let now = condition.borrow_and_update().clone();
+                overloaded = !now.overloaded.is_empty();
+                let _ = wire.send(heartbeat(gauges, now));
+            }
+            Ok(()) = condition.changed() => {
+                if condition.borrow_and_update().overloaded.is_empty() == overloaded {
+                    heartbeats.reset_immediately();
+                }
             }
         }
     }
@@ -327,28 +337,17 @@ fn weight(message: &WorkerMessage) -> usize {
     text + 256
 }
 
-fn heartbeat(gauges: &Gauges) -> WorkerMessage {
+fn heartbeat(gauges: &Gauges, condition: Condition) -> WorkerMessage {
     let status = gauges.read();
     let busy = u32::try_from(status.queued + status.running).unwrap_or(u32::MAX);
     WorkerMessage {
         body: Some(worker_message::Body::Heartbeat(Heartbeat {
-            load: load(),
+            load: condition.load,
             busy,
-            ..Heartbeat::default()
+            memory: condition.memory,
+            overloaded: condition.overloaded,
         })),
     }
-}
-
-/// The one-minute load average per core; 0 where the system does not say.
-fn load() -> f64 {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = text
-        .split_ascii_whitespace()
-        .next()
-        .and_then(|first| first.parse().ok())
-        .unwrap_or(0.0);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    load / f64::from(u32::try_from(cores).unwrap_or(1))
 }
 
 fn describe(error: &tonic::transport::Error) -> String {

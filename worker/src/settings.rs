@@ -1,4 +1,4 @@
-//! What the task types of a worker need to know besides the task: part of the worker's configuration, read
+//! What a file may say about a worker and its task types: part of the worker's configuration, read
 //! once at the edge, from a file of whatever format the binary likes and from environment variables.
 
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use sqlx::ConnectOptions;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::Error;
+use crate::{Error, Reserve};
 
 /// `TIDEMILL_CONNECTION_<NAME>=url` adds a connection.
 const CONNECTION: &str = "TIDEMILL_CONNECTION_";
@@ -21,7 +21,7 @@ const CONNECTION: &str = "TIDEMILL_CONNECTION_";
 const DATABASE: &str = "TIDEMILL_DATABASE";
 
 /// Settings of the task types. All of them have defaults.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The interpreter of PYTHON tasks that name none: a program in the `PATH`, or a path. `python3` when
@@ -31,6 +31,39 @@ pub struct Settings {
     pub plugins: Option<PathBuf>,
     /// The databases that SQL tasks may name.
     pub connections: Connections,
+    /// Whether programs run in control groups (cgroup v2) of their own where the system allows that. They do
+    /// unless somebody says no; without, their processes are found by other means, which a program
+    /// that wants to hide can escape.
+    pub cgroups: bool,
+    /// The one-minute load average per core above which nothing new is taken. 0: there is none.
+    #[serde(deserialize_with = "limit")]
+    pub max_load: f64,
+    /// The memory that must be free for anything new to be taken.
+    pub reserved_memory: Reserve,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            python: None,
+            plugins: None,
+            connections: Connections::default(),
+            cgroups: true,
+            max_load: 0.0,
+            reserved_memory: Reserve::Share(0.05),
+        }
+    }
+}
+
+fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let limit = f64::deserialize(from)?;
+    if limit.is_finite() && limit >= 0.0 {
+        Ok(limit)
+    } else {
+        Err(de::Error::custom(
+            "expected a number such as 4.0, or 0 for no limit",
+        ))
+    }
 }
 
 impl Settings {
@@ -192,6 +225,15 @@ mod tests {
     fn addresses_of_databases_do_not_reach_tasks() {
         assert!(is_secret("TIDEMILL_CONNECTION_WARE") && is_secret("TIDEMILL_DATABASE"));
         assert!(!is_secret("TIDEMILL_TASK") && !is_secret("PATH"));
+    }
+
+    #[test]
+    fn a_load_is_a_number_that_is_not_negative() {
+        assert!((read(r#"{"max_load": 4}"#).unwrap().max_load - 4.0).abs() < 1e-9);
+        for wrong in ["-1", "\"4\""] {
+            let refused = read(&format!(r#"{{"max_load": {wrong}}}"#)).unwrap_err();
+            assert!(refused.contains("expected"), "{refused}");
+        }
     }
 
     #[test]

@@ -188,7 +188,7 @@ async fn a_kill_after_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_kill_right_behind_the_dispatch_always_ends_the_attempt() {
+async fn issue_4454_a_kill_that_comes_before_there_is_a_pid_ends_the_attempt() {
     let mut world = World::with(|config| config.slots = 20).await;
     for task in 1..=20 {
         world.engine.dispatch(attempt(task), "SHELL", "sleep 1000");
@@ -205,4 +205,52 @@ async fn a_kill_right_behind_the_dispatch_always_ends_the_attempt() {
         }
     }
     world.still().await;
+}
+
+#[tokio::test]
+async fn issue_4079_a_kill_that_reaches_the_wrong_worker_ends_no_process_there() {
+    let mut world = World::new().await;
+    let mut other = World::new().await;
+    // Both run an attempt; the machine is the same, so every pid of the one exists for the other.
+    for (world, task) in [(&mut world, 1), (&mut other, 2)] {
+        world.engine.dispatch(attempt(task), "SHELL", "sleep 1000");
+        world.engine.answer(attempt(task)).await;
+    }
+    let (_, mine) = world.engine.started(attempt(1)).await;
+    let (_, theirs) = other.engine.started(attempt(2)).await;
+    other.engine.kill(attempt(1), 1);
+    let (_, finished) = other.engine.finished(attempt(1)).await;
+    assert!(finished.reason.contains("before it was dispatched"));
+    assert!(lives(mine.pid) && lives(theirs.pid));
+    world.engine.kill(attempt(1), 1000);
+    world.engine.finished(attempt(1)).await;
+    assert!(!lives(mine.pid) && lives(theirs.pid));
+    other.engine.kill(attempt(2), 1000);
+    other.engine.finished(attempt(2)).await;
+}
+
+#[tokio::test]
+async fn issue_4461_a_kill_that_takes_long_holds_up_nothing_else() {
+    let mut world = World::new().await;
+    let ready = world.tmp.path().join("ready");
+    let deaf = format!(
+        "trap '' TERM; touch '{}'; while :; do sleep 0.05; done",
+        ready.display()
+    );
+    world.engine.dispatch(attempt(1), "SHELL", &deaf);
+    until("the body is deaf", || ready.exists()).await;
+    world.engine.kill(attempt(1), 3_600_000);
+    for task in 2..=9 {
+        world.engine.dispatch(attempt(task), "SHELL", "exit 0");
+        let (report, finished) = world.engine.end(attempt(task)).await;
+        assert_eq!(finished.outcome(), Outcome::Success);
+        world.engine.ack(&report);
+    }
+    world.engine.dispatch(attempt(10), "SHELL", "sleep 1000");
+    world.engine.kill(attempt(10), 1000);
+    let (_, finished) = world.engine.end(attempt(10)).await;
+    assert_eq!(finished.outcome(), Outcome::Killed);
+    assert_eq!(world.worker.status().running, 1, "the deaf one");
+    world.engine.kill(attempt(1), 1);
+    world.engine.end(attempt(1)).await;
 }

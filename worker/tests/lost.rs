@@ -294,6 +294,7 @@ async fn a_worker_that_shuts_down_takes_nothing_new() {
 
 const DIR: &str = "WORKER_TEST_DIR";
 const SOCKET: &str = "WORKER_TEST_SOCKET";
+const WITHOUT_CGROUPS: &str = "WORKER_TEST_WITHOUT_CGROUPS";
 
 /// Not a claim: the worker process of the tests below, which run this program again with only this.
 #[tokio::test]
@@ -302,11 +303,12 @@ async fn worker_process() {
         return;
     };
     let engines = vec![Endpoint::Unix(PathBuf::from(socket))];
-    let config = Config {
+    let mut config = Config {
         engines,
         slots: 8,
         ..config(Path::new(&dir), &[])
     };
+    config.settings.cgroups = std::env::var_os(WITHOUT_CGROUPS).is_none();
     let _worker = Worker::start(config).await.unwrap();
     std::future::pending::<()>().await;
 }
@@ -316,6 +318,12 @@ struct Process(Child);
 impl Process {
     fn start(dir: &Path, socket: &Path) -> Self {
         Self::run(Command::new(std::env::current_exe().unwrap()), dir, socket)
+    }
+
+    fn start_without_cgroups(dir: &Path, socket: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(WITHOUT_CGROUPS, "1");
+        Self::run(command, dir, socket)
     }
 
     /// One whose files cannot grow beyond a few kilobytes, as on a full disk.
@@ -345,13 +353,22 @@ impl Drop for Process {
 
 #[tokio::test]
 async fn a_killed_worker_process_comes_back_with_its_results_and_without_its_processes() {
+    a_killed_process_comes_back(Process::start).await;
+}
+
+#[tokio::test]
+async fn without_control_groups_too_a_killed_worker_process_comes_back_without_its_processes() {
+    a_killed_process_comes_back(Process::start_without_cgroups).await;
+}
+
+async fn a_killed_process_comes_back(start: fn(&Path, &Path) -> Process) {
     let tmp = tempfile::tempdir().unwrap();
     let (dir, socket) = (tmp.path().join("worker"), tmp.path().join("engine.sock"));
     let mut engine = Engine::unix(&socket);
-    let process = Process::start(&dir, &socket);
+    let process = start(&dir, &socket);
     let hello = engine.hello().await;
 
-    // One finished and unacked, one finished and acked, one running with a child in another session.
+    // One finished and unacked, one finished and acked, one running with children in other sessions.
     engine.dispatch(attempt(1), "SHELL", "echo '${setValue(a=kept)}'");
     let (kept, end) = engine.end(attempt(1)).await;
     engine.dispatch(attempt(2), "NOOP", "");
@@ -359,13 +376,14 @@ async fn a_killed_worker_process_comes_back_with_its_results_and_without_its_pro
     engine.ack(&acked);
     let file = tmp.path().join("pids");
     let name = file.display();
-    let body = format!(
-        "echo $$ >> '{name}'; setsid sh -c 'trap \"\" TERM; echo $$ >> \"{name}\"; while :; do sleep 0.1; done' & wait"
+    let deaf = format!(
+        "setsid sh -c 'trap \"\" TERM; echo $$ >> \"{name}\"; while :; do /bin/sleep 0.1; done'"
     );
+    let body = format!("echo $$ >> '{name}'; {deaf} & env -i {deaf} & wait");
     engine.dispatch(attempt(3), "SHELL", &body);
     engine.answer(attempt(3)).await;
     engine.started(attempt(3)).await;
-    let running = pids(&file, 2).await;
+    let running = pids(&file, 3).await;
     drop(process);
     assert!(
         running.iter().all(|pid| lives(*pid)),
@@ -378,7 +396,7 @@ async fn a_killed_worker_process_comes_back_with_its_results_and_without_its_pro
     text.extend_from_slice(br#"{"reported":{"attempt":[5,3,1],"sequence":2,"fact":{"finis"#);
     std::fs::write(&journal, text).unwrap();
 
-    let _process = Process::start(&dir, &socket);
+    let _process = start(&dir, &socket);
     let again = engine.hello().await;
     assert_eq!(
         running.iter().filter(|pid| lives(**pid)).count(),

@@ -168,13 +168,32 @@ async fn a_kill_cancels_the_statement_in_the_database() {
 }
 
 #[tokio::test]
+async fn issue_9627_a_statement_that_has_no_pid_is_killed_also_right_behind_its_dispatch() {
+    let (_tmp, mut world) = sqlite().await;
+    for number in 1..=4 {
+        let dispatch = Dispatch {
+            attempt: Some(attempt(number)),
+            ..sql(FOREVER)
+        };
+        world.engine.dispatch_like(dispatch);
+        world.engine.kill(attempt(number), 3_600_000);
+        let (report, finished) = world.engine.end(attempt(number)).await;
+        assert_eq!((finished.outcome(), finished.pid), (Outcome::Killed, 0));
+        world.engine.ack(&report);
+    }
+    world.still().await;
+}
+
+/// Not finished in anybody's lifetime.
+const FOREVER: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+
+#[tokio::test]
 async fn a_kill_interrupts_sqlite() {
     let (_tmp, mut world) = sqlite().await;
-    let forever =
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
     let dispatch = Dispatch {
         attempt: Some(attempt(1)),
-        ..sql(forever)
+        ..sql(FOREVER)
     };
     world.engine.dispatch_like(dispatch);
     assert_eq!(world.engine.answer(attempt(1)).await, "");

@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::watch;
+
 use super::Keeper;
 use crate::Status;
+use crate::machine::Condition;
 
 /// As of the keeper's last turn.
 #[derive(Debug, Default)]
@@ -12,6 +15,8 @@ pub(crate) struct Gauges {
     running: AtomicUsize,
     unacked: AtomicUsize,
     engines: AtomicUsize,
+    /// Of the machine, as of the last look at it.
+    condition: watch::Sender<Condition>,
 }
 
 impl Gauges {
@@ -23,6 +28,16 @@ impl Gauges {
             unacked: read(&self.unacked),
             engines: read(&self.engines),
         }
+    }
+}
+
+impl Gauges {
+    pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    pub(crate) fn set_condition(&self, condition: Condition) {
+        self.condition.send_replace(condition);
     }
 }
 

@@ -96,7 +96,9 @@ impl Keeper {
                 self.slots.busy()
             ))
         } else {
-            None
+            let condition = self.gauges.condition();
+            let overloaded = condition.borrow().overloaded.clone();
+            (!overloaded.is_empty()).then_some(overloaded)
         }
     }
 

@@ -118,7 +118,8 @@ impl Job {
         self.placed = true;
         let order = self.order.clone();
         let done = tokio::task::spawn_blocking(move || {
-            work(&order).inspect_err(|reason| place::note(&order, reason))
+            let log = order.world.dir.log(order.key);
+            work(&order).inspect_err(|reason| place::note(&log, reason))
         });
         match done.await {
             Ok(done) => done.map_err(End::failure),

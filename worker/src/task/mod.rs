@@ -27,6 +27,7 @@ pub use futures_util::future::BoxFuture;
 pub(crate) use self::job::Order;
 pub use self::job::{End, Job};
 pub use self::place::Place;
+pub(crate) use self::place::note;
 use crate::Error;
 use crate::dir::Dir;
 use crate::keeper::Input;
@@ -37,9 +38,10 @@ use crate::settings::Settings;
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) worker: String,
+    // It goes before the directory: whoever claims that next may rely on it that no groups are removed.
+    pub(crate) sweeper: Sweeper,
     pub(crate) dir: Dir,
     pub(crate) kill_grace: Duration,
-    pub(crate) sweeper: Sweeper,
     pub(crate) shell: PathBuf,
     pub(crate) types: Types,
 }

@@ -74,8 +74,8 @@ pub(super) fn prepare(order: &Order) -> Result<Place, String> {
 
 /// A line of the worker's own in the attempt's log, where people look first. If it cannot be written, the
 /// report still says it.
-pub(super) fn note(order: &Order, text: &str) {
-    let file = open(&order.world.dir.log(order.key));
+pub(crate) fn note(log: &Path, text: &str) {
+    let file = open(log);
     let _ = file.and_then(|mut file| writeln!(file, "[tidemill] {text}"));
 }
 
@@ -108,7 +108,7 @@ pub(super) fn variables(order: &Order) -> Vec<(String, String)> {
         if param.name.len() + param.value.len() + 2 > LONGEST_VARIABLE {
             let name = &param.name;
             note(
-                order,
+                &order.world.dir.log(order.key),
                 &format!(
                     "the parameter {name} is too long for the environment and is not exported"
                 ),

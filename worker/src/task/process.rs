@@ -14,7 +14,7 @@ use super::{End, Job, Order};
 use crate::fact::Outcome;
 use crate::kill;
 use crate::outputs;
-use crate::proc::Tree;
+use crate::proc::{Family, Own, Scene, Tree};
 use crate::settings;
 
 /// The gate every program of ours waits at: one line on its standard input, sent when the start is on
@@ -60,17 +60,13 @@ pub(super) fn quoted_path(path: &Path) -> Result<String, String> {
 /// Runs one program from its preparation to the end of the last process it left behind.
 pub(super) async fn run(job: &mut Job, build: impl Build) -> Result<End, End> {
     job.not_killed()?;
-    let mut child = job.on_disk(move |order| spawn(order, build)).await?;
-    let pid = child.id().unwrap_or(0);
-    let mut end = match job.started(pid).await {
-        Ok(()) => {
-            let gate = child.stdin.take();
-            attend(job, &mut child, gate, pid).await
-        }
+    let mut program = job.on_disk(move |order| spawn(order, build)).await?;
+    let mut end = match job.started(program.pid).await {
+        Ok(()) => attend(job, &mut program).await,
         Err(end) => {
             // Nothing but the shell at its gate is there: without a line it ends by itself.
-            drop(child.stdin.take());
-            let _ = child.wait().await;
+            drop(program.child.stdin.take());
+            let _ = program.child.wait().await;
             return Err(end);
         }
     };
@@ -79,15 +75,10 @@ pub(super) async fn run(job: &mut Job, build: impl Build) -> Result<End, End> {
 }
 
 /// Opens the gate and stays until nothing of the program is left.
-async fn attend(
-    job: &mut Job,
-    child: &mut Child,
-    gate: Option<tokio::process::ChildStdin>,
-    pid: u32,
-) -> End {
-    let tree = Tree::of(job.order.key, pid);
-    let world = job.order.world.clone();
-    if let Some(mut gate) = gate {
+async fn attend(job: &mut Job, program: &mut Program) -> End {
+    let Program { child, family, .. } = program;
+    let grace = job.order.world.kill_grace;
+    if let Some(mut gate) = child.stdin.take() {
         // It fails when the program is gone already, and then its end tells why.
         let _ = gate.write_all(b"\n").await;
     }
@@ -98,13 +89,13 @@ async fn attend(
         _ = job.killed() => None,
     };
     let Some(status) = status else {
-        kill::stop(child, tree, &mut job.kill, world.kill_grace, &world.sweeper).await;
-        let mut end = End::killed();
+        let resistance = kill::stop(child, family, &mut job.kill, grace).await;
+        let mut end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
         end.exit_code = child.wait().await.ok().and_then(|status| status.code());
         return end;
     };
     let end = judge(status);
-    kill::clear(tree, world.kill_grace, &world.sweeper).await;
+    kill::clear(family, grace).await;
     end
 }
 
@@ -129,8 +120,16 @@ pub(super) fn exited(code: i32) -> End {
     end
 }
 
+/// A program that runs, and everything that it starts.
+struct Program {
+    child: Child,
+    pid: u32,
+    family: Family,
+    _own: Own,
+}
+
 /// Everything up to a running program that waits at its gate.
-fn spawn(order: &Order, build: impl Build) -> Result<Child, String> {
+fn spawn(order: &Order, build: impl Build) -> Result<Program, String> {
     let place = place::prepare(order)?;
     let mut command = build(order, &place)?;
     // The programs write to the log themselves, both streams through the same open file: the order is
@@ -143,7 +142,20 @@ fn spawn(order: &Order, build: impl Build) -> Result<Child, String> {
         .stderr(place.share_log()?)
         .process_group(0)
         .envs(place::variables(order));
-    start(command)
+    let (child, pid, own) = start(command)?;
+    // While it waits at its gate, nothing that it will start can be elsewhere.
+    let Order { key, world, .. } = order;
+    let cgroup = world.sweeper.contain(*key, pid);
+    let scene = Scene {
+        work: place.work,
+        log: place.log,
+    };
+    Ok(Program {
+        child,
+        pid,
+        family: Family::new(Tree::of(*key, pid), scene, cgroup, &world.sweeper),
+        _own: own,
+    })
 }
 
 /// The worker's own environment reaches its tasks, but not the addresses of databases in it.
@@ -155,12 +167,15 @@ pub(super) fn hide_secrets(command: &mut Command) {
     }
 }
 
-pub(super) fn start(mut command: Command) -> Result<Child, String> {
+/// Starts a program that we wait for ourselves.
+pub(super) fn start(mut command: Command) -> Result<(Child, u32, Own), String> {
     let program = command.as_std().get_program();
     let program = program.to_string_lossy().into_owned();
-    command
+    let child = command
         .spawn()
-        .map_err(|e| format!("cannot start {program}: {e}"))
+        .map_err(|e| format!("cannot start {program}: {e}"))?;
+    let pid = child.id().unwrap_or(0);
+    Ok((child, pid, Own::new(pid)))
 }
 
 /// Reads the outputs from the log.

@@ -12,9 +12,9 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use proto::worker::worker_session_server::{WorkerSession, WorkerSessionServer};
 use proto::worker::{
-    Ack, Attempt, Dispatch, EngineFrame, EngineMessage, Finished, Hello, Holding, Kill, LogChunk,
-    Output, Owner, Ownership, ReadLog, Report, Started, Welcome, WorkerFrame, WorkerMessage,
-    engine_message, report, worker_message,
+    Ack, Attempt, Dispatch, EngineFrame, EngineMessage, Finished, Heartbeat, Hello, Holding, Kill,
+    LogChunk, Output, Owner, Ownership, ReadLog, Report, Started, Welcome, WorkerFrame,
+    WorkerMessage, engine_message, report, worker_message,
 };
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
-use worker::{Config, Endpoint, Worker};
+use worker::{Config, Endpoint, Reserve, Settings, Worker};
 
 /// So long and no longer does a test wait for something that must come. Not a measure of anything.
 pub const HANG: Duration = Duration::from_secs(30);
@@ -50,7 +50,8 @@ impl WorkerSession for Service {
         let (out, frames) = mpsc::unbounded_channel();
         let welcome = Welcome {
             engine: self.id.clone(),
-            heartbeat_ms: 1000,
+            // So seldom that a test sees none but the first, and those that have a reason of their own.
+            heartbeat_ms: 60_000,
         };
         let _ = out.send(Ok(frame(engine_message::Body::Welcome(welcome))));
         *self.out.lock().unwrap() = Some(out);
@@ -228,6 +229,18 @@ impl Engine {
         }
     }
 
+    /// The next heartbeat, whatever is said before it.
+    pub async fn heartbeat(&mut self) -> Heartbeat {
+        loop {
+            let message = tokio::time::timeout(HANG, self.heard.recv())
+                .await
+                .expect("the worker says something");
+            if let Some(worker_message::Body::Heartbeat(it)) = message.expect("an engine").body {
+                return it;
+            }
+        }
+    }
+
     pub async fn hello(&mut self) -> Hello {
         match self.next().await {
             worker_message::Body::Hello(hello) => hello,
@@ -358,7 +371,13 @@ pub fn attempt(task: u64) -> Attempt {
 }
 
 pub fn config(dir: &Path, engines: &[&Engine]) -> Config {
+    // How much memory the machine of the tests has left is not what they are about.
+    let settings = Settings {
+        reserved_memory: Reserve::Share(0.0),
+        ..Settings::default()
+    };
     Config {
+        settings,
         dir: dir.to_owned(),
         slots: 4,
         engines: engines

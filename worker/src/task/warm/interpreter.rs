@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,13 +15,13 @@ use tokio::time::timeout;
 use super::Kind;
 use crate::attempts::Key;
 use crate::kill;
-use crate::proc::{self, Sweeper, Tree};
+use crate::proc::{self, Cgroup, Family, Own, Scene, Sweeper, Tree};
 use crate::task::{End, Job, Order, Place, place, process, python};
 
 const DRIVER: &str = include_str!("driver.py");
 /// Questions and answers have descriptors of their own; scripts may do with the standard ones as they like,
-/// and so may the environment block.
-const LAUNCH: &str = "exec 3<&0 4>&1 </dev/null >&2\n";
+/// and so may the environment block. Like all programs of ours it waits for a line before it begins.
+const LAUNCH: &str = "read -r _ || exit 1; exec 3<&0 4>&1 </dev/null >&2\n";
 /// An idle interpreter that is told to leave has nothing to finish.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -37,7 +38,9 @@ pub(super) struct Interpreter {
     home: PathBuf,
     // Not the world: that holds us.
     grace: Duration,
+    cgroup: Option<Arc<Cgroup>>,
     sweeper: Sweeper,
+    _own: Own,
 }
 
 /// What can be done with it after a script.
@@ -89,21 +92,23 @@ impl Interpreter {
             .process_group(0)
             .env("TIDEMILL_WORKER", &world.worker)
             .env(proc::tag_name(&world.worker), key.tag());
-        let mut child = process::start(command)?;
+        let (mut child, pid, own) = process::start(command)?;
         let (Some(asks), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("an interpreter was started without its pipes".into());
         };
         Ok(Interpreter {
             kind,
             key,
-            pid: child.id().unwrap_or(0),
+            pid,
             child,
             asks,
             answers: BufReader::new(answers).lines(),
             scripts: 0,
             home,
             grace: world.kill_grace,
+            cgroup: world.sweeper.contain(key, pid),
             sweeper: world.sweeper.clone(),
+            _own: own,
         })
     }
 
@@ -142,42 +147,45 @@ impl Interpreter {
             return (end, Verdict::Reusable);
         };
         line.push('\n');
+        if self.scripts == 1 {
+            line.insert(0, '\n');
+        }
+        let family = self.family(job, place);
         // It fails when the interpreter is gone, and then there is no answer either.
         let _ = self.asks.write_all(line.as_bytes()).await;
         // A script that ended by itself before the kill was heard has its own end.
         let answer = tokio::select! {
             biased;
             answer = self.answers.next_line() => answer,
-            _ = job.killed() => return self.kill(job).await,
+            _ = job.killed() => return self.kill(job, &family).await,
         };
         let answer = answer.ok().flatten();
         match answer.and_then(|line| serde_json::from_str(&line).ok()) {
             Some(Answer { exit, again: true }) => {
                 let end = process::exited(exit);
-                let left = self.tree(job).sparing_its_host();
-                kill::clear(left, self.grace, &self.sweeper).await;
+                kill::clear(&family.sparing_its_host(), self.grace).await;
                 (end, Verdict::Reusable)
             }
-            Some(Answer { exit, again: false }) => self.leave(job, exit).await,
-            None => self.died(job).await,
+            Some(Answer { exit, again: false }) => self.leave(job, &family, exit).await,
+            None => self.died(&family).await,
         }
     }
 
     /// The script is over, and the interpreter waits for the threads that it has left.
-    async fn leave(&mut self, job: &mut Job, exit: i32) -> (End, Verdict) {
+    async fn leave(&mut self, job: &mut Job, family: &Family, exit: i32) -> (End, Verdict) {
         tokio::select! {
             biased;
             _ = self.child.wait() => {}
-            _ = job.killed() => return self.kill(job).await,
+            _ = job.killed() => return self.kill(job, family).await,
         }
         let end = process::exited(exit);
-        self.clear(job).await;
+        self.clear(family).await;
         (end, Verdict::Gone)
     }
 
     /// It has ended, or hung up, before it said how the script did.
-    async fn died(&mut self, job: &mut Job) -> (End, Verdict) {
-        self.clear(job).await;
+    async fn died(&mut self, family: &Family) -> (End, Verdict) {
+        self.clear(family).await;
         let status = self.child.wait().await;
         let not_found = status.as_ref().is_ok_and(|s| s.code() == Some(127));
         let mut end = process::judge(status);
@@ -194,21 +202,25 @@ impl Interpreter {
         (end, Verdict::Gone)
     }
 
-    async fn kill(&mut self, job: &mut Job) -> (End, Verdict) {
-        let tree = self.tree(job);
-        let grace = self.grace;
-        kill::stop(&mut self.child, tree, &mut job.kill, grace, &self.sweeper).await;
+    async fn kill(&mut self, job: &mut Job, family: &Family) -> (End, Verdict) {
+        let resistance = kill::stop(&mut self.child, family, &mut job.kill, self.grace).await;
         self.remove_home().await;
-        (End::killed(), Verdict::Gone)
+        let end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
+        (end, Verdict::Gone)
     }
 
-    async fn clear(&mut self, job: &Job) {
-        kill::clear(self.tree(job), self.grace, &self.sweeper).await;
+    async fn clear(&mut self, family: &Family) {
+        kill::clear(family, self.grace).await;
         self.remove_home().await;
     }
 
-    fn tree(&self, job: &Job) -> Tree {
-        Tree::hosted(job.order.key, self.key, self.pid)
+    fn family(&self, job: &Job, place: &Place) -> Family {
+        let tree = Tree::hosted(job.order.key, self.key, self.pid);
+        let scene = Scene {
+            work: place.work.clone(),
+            log: place.log.clone(),
+        };
+        Family::new(tree, scene, self.cgroup.clone(), &self.sweeper)
     }
 
     /// Ends it while it is idle.
@@ -217,7 +229,8 @@ impl Interpreter {
         drop(self.asks);
         let _ = timeout(FAREWELL, self.child.wait()).await;
         let tree = Tree::of(self.key, self.pid);
-        kill::clear(tree, Duration::ZERO, &self.sweeper).await;
+        let family = Family::idle(tree, self.cgroup.clone(), &self.sweeper);
+        kill::clear(&family, Duration::ZERO).await;
         let _ = self.child.wait().await;
         remove(self.home).await;
     }
