@@ -80,7 +80,7 @@ fn delayed(until: i64, task_group: Option<TaskGroupRef>) -> Event {
 
 /// Of the catalogue of failures: B11.
 #[test]
-fn a_delayed_task_looks_for_a_worker_when_its_delay_has_passed() {
+fn d06_a_delayed_task_looks_for_a_worker_when_its_delay_has_passed() {
     let submit = Command::Submit(Terms {
         delay: Duration::from_secs(30),
         ..terms()

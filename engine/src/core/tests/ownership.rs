@@ -63,7 +63,7 @@ fn takeover() -> Bench {
 }
 
 #[test]
-fn a_takeover_asks_a_worker_again_what_it_has_and_takes_nothing_from_it() {
+fn d44_a_takeover_asks_a_worker_again_what_it_has_and_takes_nothing_from_it() {
     let mut second = takeover();
     assert_eq!(second.closed, [7]);
     second.hello(8, &[attempt(1)]);
@@ -78,7 +78,7 @@ fn a_takeover_asks_a_worker_again_what_it_has_and_takes_nothing_from_it() {
 }
 
 #[test]
-fn an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
+fn d39_an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
     let mut bench = Bench::with_a_run(RetryPolicy::default());
     bench.hello(1, &[]);
     bench.accept(1, attempt(1));
@@ -93,7 +93,7 @@ fn an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
 }
 
 #[test]
-fn what_a_worker_does_not_have_at_its_next_hello_is_given_up() {
+fn d38_what_a_worker_does_not_have_at_its_next_hello_is_given_up() {
     let mut second = takeover();
     second.hello(8, &[]);
     assert_eq!(
@@ -103,7 +103,7 @@ fn what_a_worker_does_not_have_at_its_next_hello_is_given_up() {
 }
 
 #[test]
-fn a_worker_that_left_before_the_shard_was_read_is_given_up_like_any_other() {
+fn d45_a_worker_that_left_before_the_shard_was_read_is_given_up_like_any_other() {
     let mut bench = Bench::with_a_run(RetryPolicy::default());
     bench.hello(1, &[]);
     bench.accept(1, attempt(1));
