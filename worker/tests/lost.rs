@@ -31,7 +31,7 @@ async fn d14_d15_a_report_is_sent_again_the_same_until_it_is_acked() {
 }
 
 #[tokio::test]
-async fn d03_d13_a_start_is_sent_again_while_the_body_runs_and_an_ack_ends_that() {
+async fn d03_d13_issue_9849_a_start_is_sent_again_while_the_body_runs_and_an_ack_ends_that() {
     let mut world = World::with(|config| config.resend = Duration::from_millis(20)).await;
     let go = world.tmp.path().join("go");
     world.engine.dispatch(

@@ -137,7 +137,7 @@ fn d39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended()
 
 /// Of the catalogue of failures: A0-23.
 #[test]
-fn a_worker_lost_while_the_run_stops_is_not_replaced() {
+fn issue_12440_a_worker_lost_while_the_run_stops_is_not_replaced() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
     world.run_on_worker("a");
     world.run_on_worker("b");

@@ -369,7 +369,7 @@ fn forcing_a_killed_task_or_one_that_waits_for_its_retry_starts_its_successors_t
 }
 
 #[test]
-fn forcing_a_task_of_an_ended_run_lets_a_recovery_go_on_from_there() {
+fn issue_11238_forcing_a_task_of_an_ended_run_lets_a_recovery_go_on_from_there() {
     let mut world = World::of(abc());
     world.fail("a");
     world.ended(WorkflowState::Failure);

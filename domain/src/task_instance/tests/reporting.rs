@@ -7,7 +7,7 @@ use crate::testing::{fold, reborn};
 
 /// Of the catalogue of failures: B33, A3-47.
 #[test]
-fn a_task_is_submitted_once() {
+fn d51_a_task_is_submitted_once() {
     given(&[])
         .when(&submit())
         .then(&[submitted()])
@@ -15,7 +15,7 @@ fn a_task_is_submitted_once() {
             attempt: 1,
             refusals: 0,
         }]);
-    for past in [vec![submitted()], asked(), running()] {
+    for past in [vec![submitted()], asked(), on_worker(), running()] {
         given(&past).when(&submit()).then_nothing();
     }
     given(&and(running(), finished(1, Outcome::Success)))
@@ -144,6 +144,31 @@ fn d09_a_repeated_start_changes_nothing() {
             .when(&report_started(1, "a"))
             .then_nothing();
     }
+}
+
+/// Of the catalogue of failures: B10.
+#[test]
+fn d11_a_delay_that_passes_once_more_after_the_start_takes_nothing_back() {
+    let delayed = Event::Submitted {
+        attempt: 1,
+        retry_times: 0,
+        delay_until: Some(at(NOW)),
+        task_group: None,
+        dispatch_by: None,
+    };
+    let passed = Event::DelayPassed {
+        attempt: 1,
+        dispatch_by: None,
+    };
+    let past = [
+        delayed,
+        passed,
+        requested(1, worker("a")),
+        dispatched(1),
+        started(1),
+    ];
+    let answer = given(&past).when(&wake(NOW + 60)).then_nothing();
+    assert_eq!(answer.state.state(), Some(TaskState::RunningExecution));
 }
 
 /// Of the catalogue of failures: B9.

@@ -14,8 +14,10 @@ use store::{Append, Log, MemoryLog};
 
 mod across;
 mod asking;
+mod issues;
 mod over_time;
 mod ownership;
+mod reports;
 
 use super::*;
 use crate::load::{self, Definitions};
