@@ -171,7 +171,7 @@ fn d17_issue_10785_10854_a_report_is_not_acked_before_it_is_stored_and_counts_wh
 }
 
 #[test]
-fn d17_no_ack_leaves_while_the_log_has_not_answered() {
+fn d17_i7_no_ack_leaves_while_the_log_has_not_answered() {
     let mut bench = with_an_attempt(Got::Running);
     bench.deaf = true;
     bench.finish(1, attempt(1), wire::Outcome::Success);
@@ -345,7 +345,7 @@ fn d47_reports_about_a_deleted_run_are_acked_and_change_nothing() {
 }
 
 #[test]
-fn a_shard_that_is_read_again_is_the_same_and_orders_nothing_anew() {
+fn i8_a_shard_that_is_read_again_is_the_same_and_orders_nothing_anew() {
     for got in EVERY {
         let mut bench = with_an_attempt(got);
         let (told, orders) = (bench.told(), bench.sent.len());
@@ -368,4 +368,73 @@ fn a_shard_that_is_read_again_is_the_same_and_orders_nothing_anew() {
     let (told, sent) = (ended.told(), ended.sent.len());
     ended.reread();
     assert_eq!((ended.told(), ended.sent.len()), (told, sent));
+}
+
+/// Something that happens between a worker, an engine and a log that may not answer.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Begin,
+    End,
+    HoldAnswers,
+    GiveAnswers,
+    RefuseNext,
+    TakeAgain,
+}
+
+const TURNS: [Turn; 6] = [
+    Turn::Begin,
+    Turn::End,
+    Turn::HoldAnswers,
+    Turn::GiveAnswers,
+    Turn::RefuseNext,
+    Turn::TakeAgain,
+];
+
+impl Bench {
+    fn turn(&mut self, turn: Turn) {
+        match turn {
+            Turn::Begin => self.begins(1, attempt(1)),
+            Turn::End => self.finish(1, attempt(1), wire::Outcome::Success),
+            Turn::HoldAnswers => self.deaf = true,
+            Turn::GiveAnswers => {
+                self.deaf = false;
+                for answer in std::mem::take(&mut self.answers) {
+                    self.handle(answer);
+                }
+            }
+            Turn::RefuseNext => self.refuse = Some(SHARD),
+            Turn::TakeAgain => self.lease(),
+        }
+    }
+}
+
+#[test]
+fn i7_whatever_the_log_answers_and_when_no_report_is_acked_before_the_log_has_it() {
+    let depth = 4_u32;
+    for number in 0..6_usize.pow(depth) {
+        let turns: Vec<Turn> = (0..depth)
+            .map(|place| TURNS[number / 6_usize.pow(place) % 6])
+            .collect();
+        let mut bench = with_an_attempt(Got::Accepted);
+        for turn in &turns {
+            bench.turn(*turn);
+            let told = bench.told();
+            let has = |what: &str| told.iter().any(|told| told == what);
+            for sequence in bench.acked(attempt(1)) {
+                let durable = has("finished") || (sequence == 1 && has("started"));
+                assert!(durable, "{turns:?} acked {sequence} with {told:?}");
+            }
+        }
+        // The faults stop, the worker says it again, and nothing has happened twice.
+        for turn in [Turn::GiveAnswers, Turn::TakeAgain, Turn::End, Turn::End] {
+            bench.refuse = None;
+            bench.turn(turn);
+        }
+        bench.lease();
+        bench.turn(Turn::End);
+        let told = bench.told();
+        let ends = told.iter().filter(|told| *told == "finished").count();
+        assert_eq!(ends, 1, "{turns:?}: {told:?}");
+        assert_eq!(bench.acked(attempt(1)).last(), Some(&2), "{turns:?}");
+    }
 }
