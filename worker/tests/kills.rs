@@ -171,7 +171,7 @@ async fn d32_an_attempt_killed_before_its_dispatch_never_runs() {
 }
 
 #[tokio::test]
-async fn a_kill_after_the_end_changes_nothing() {
+async fn d33_a_kill_after_the_end_changes_nothing() {
     let mut world = World::new().await;
     world.engine.dispatch(attempt(1), "NOOP", "");
     let (report, finished) = world.engine.end(attempt(1)).await;
@@ -188,7 +188,7 @@ async fn a_kill_after_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_kill_right_behind_the_dispatch_always_ends_the_attempt() {
+async fn d34_a_kill_right_behind_the_dispatch_always_ends_the_attempt() {
     let mut world = World::with(|config| config.slots = 20).await;
     for task in 1..=20 {
         world.engine.dispatch(attempt(task), "SHELL", "sleep 1000");

@@ -83,7 +83,8 @@ fn serve(world: &World, roles: &str) -> (Running, String) {
 }
 
 #[test]
-fn d13_d14_d15_reports_and_acks_that_get_lost_on_the_wire_are_said_again_and_nothing_happens_twice() {
+fn d13_d14_d15_reports_and_acks_that_get_lost_on_the_wire_are_said_again_and_nothing_happens_twice()
+{
     let world = World::new();
     let (service, at) = serve(&world, "engine,api");
     let wire = Wire::to(&at, Dice::new("wire"));

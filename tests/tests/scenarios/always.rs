@@ -112,7 +112,7 @@ pub(crate) fn check_rows(rows: &[Value]) {
 fn check_place_and_times(row: &Value, state: &str) {
     let ended = BAD.contains(&state) || ["SUCCESS", "FORCED_SUCCESS"].contains(&state);
     assert!(!ended || row["end_time"].is_string(), "no end: {row}");
-    let kind = row["task_type"].as_str().expect("a type");
+    let kind = row["type"].as_str().expect("a type");
     let has_host = row["host"].as_str().is_some_and(|host| !host.is_empty());
     if state == "DISPATCH" || (state == "RUNNING_EXECUTION" && !ON_ENGINE.contains(&kind)) {
         assert!(has_host, "nobody knows where: {row}");

@@ -1,10 +1,12 @@
 //! What users of `DolphinScheduler` reported about runs that hung, ran twice or could not be stopped. The
 //! numbers are those of its issues; `docs/scenarios.md` says what they saw.
 
+mod others;
+
 use std::time::Duration;
 
 use super::*;
-use crate::workflow_definition::{Condition, Timeout, TimeoutStrategy, Upstream, Verdict};
+use crate::workflow_definition::{Execution, Timeout, TimeoutStrategy};
 
 /// `1->3->5` and `2->4->5`.
 fn two_chains_and_a_join() -> Vec<TaskSpec> {
@@ -26,45 +28,7 @@ fn timed(name: &str, times: u32, strategy: TimeoutStrategy) -> TaskSpec {
     spec
 }
 
-fn child_of(name: &str) -> TaskSpec {
-    TaskSpec {
-        kind: TaskKind::SubWorkflow {
-            workflow: "other".to_owned(),
-            project: None,
-        },
-        ..task(name, &[])
-    }
-}
-
-const CHILD: InstanceId = InstanceId(2_000);
-
 impl World {
-    fn child_begins(&mut self, task: &str) {
-        let attempt = self.attempt(task);
-        let (index, instance) = (0, CHILD);
-        self.ask_task(
-            task,
-            TaskCommand::StartChild {
-                attempt,
-                index,
-                instance,
-            },
-        );
-    }
-
-    fn child_is(&mut self, task: &str, state: WorkflowState) -> Vec<String> {
-        self.ask_task(
-            task,
-            TaskCommand::EndChild(ChildEnd {
-                index: 0,
-                instance: CHILD,
-                state,
-                declared: vec![],
-                others: vec![],
-            }),
-        )
-    }
-
     /// Of the two chains: the next step of one of them, unless the run has no use for it any more.
     fn step(&mut self, name: &str, ends: bool) {
         let seeks = self.find_worker().iter().any(|other| other == name);
@@ -237,74 +201,65 @@ fn issue_2411_a_lost_worker_adds_no_attempt_to_one_that_waits_for_its_retry() {
 }
 
 #[test]
-fn issue_14086_14168_14169_14216_a_stop_ends_the_run_whatever_its_child_does_before_it_hears() {
-    for state in [
-        WorkflowState::Stop,
-        WorkflowState::Failure,
-        WorkflowState::Pause,
-        WorkflowState::Block,
-        WorkflowState::Success,
+fn issue_15283_a_repeated_report_of_the_failure_does_not_fail_the_retry() {
+    let mut world = World::of(vec![retried("a", &[], 1)]);
+    world.run_on_worker("a");
+    world.fail("a");
+    world.wake("a", 10);
+    world.run_on_worker("a");
+    for word in [
+        Word::Finished(report(Outcome::Failure)),
+        Word::Started(start()),
+        Word::Refused("full".to_owned()),
     ] {
-        let mut world = World::of(vec![child_of("a")]);
-        world.child_begins("a");
-        world.stop();
-        world.run = world.reread();
-        let orders = world.run.child_orders(TaskCode::of_name("a"));
-        assert_eq!(
-            orders,
-            [(CHILD, ChildOrder::Stop("alice asked".to_owned()))]
-        );
-        world.child_is("a", state);
-        world.ended(WorkflowState::Stop);
-        assert_eq!(world.ask(&Command::Delete), ["run deleted"]);
+        let of_the_first = TaskCommand::Report {
+            attempt: 1,
+            worker: worker("w"),
+            word,
+        };
+        assert_eq!(world.ask_task("a", of_the_first), [""; 0]);
+        assert_eq!(world.task_state("a"), Some(TaskState::RunningExecution));
     }
-}
-
-#[test]
-fn issue_15633_a_child_that_takes_too_long_is_stopped_and_its_task_has_ended() {
-    for strategy in [TimeoutStrategy::Failed, TimeoutStrategy::WarnFailed] {
-        let mut spec = child_of("a");
-        spec.policy.timeout = Some(Timeout {
-            after: Duration::from_mins(5),
-            strategy,
-        });
-        let mut world = World::of(vec![spec, task("b", &["a"])]);
-        world.child_begins("a");
-        assert_eq!(world.wake("a", 299), [""; 0]);
-        let told = world.wake("a", 300);
-        assert_eq!(told[..2], ["a timed_out", "a kill_requested"]);
-        let reason = "it ran for longer than its timeout of 300 s".to_owned();
-        let orders = world.run.child_orders(TaskCode::of_name("a"));
-        assert_eq!(orders, [(CHILD, ChildOrder::Stop(reason))]);
-        world.child_is("a", WorkflowState::Stop);
-        assert!(world.run.has_ended());
-        assert_eq!(world.state(), WorkflowState::Stop);
-        assert_eq!(world.submissions("b"), 0);
-    }
-}
-
-#[test]
-fn issue_17148_what_follows_a_failed_task_runs_when_the_second_recovery_succeeds() {
-    let mut world = World::of(vec![
-        task("a", &[]),
-        task("b", &["a"]),
-        task("c", &["b"]),
-        task("d", &["b"]),
-    ]);
     world.succeed("a");
-    world.fail("b");
-    world.ended(WorkflowState::Failure);
-    world.recover();
-    world.fail("b");
-    world.ended(WorkflowState::Failure);
-    world.run = world.reread();
-    world.recover();
-    world.succeed("b");
-    assert_eq!(world.find_worker(), ["c", "d"]);
-    world.succeed("c");
-    world.succeed("d");
     world.ended(WorkflowState::Success);
-    assert_eq!(world.submissions("a"), 1);
+}
+
+#[test]
+fn issue_6613_a_task_that_waits_for_its_retry_keeps_the_run_going_though_another_has_failed() {
+    let mut world = World::of(vec![
+        retried("a", &[], 1),
+        task("after_a", &["a"]),
+        task("b", &[]),
+    ]);
+    world.fail("a");
+    world.fail("b");
+    assert_eq!(world.state(), WorkflowState::RunningExecution);
+    world.wake("a", 10);
+    world.succeed("a");
+    world.succeed("after_a");
+    world.ended(WorkflowState::Failure);
+    assert_eq!(world.reason(), "task \"b\" failed: exit code 1");
+}
+
+#[test]
+fn issue_13635_a_run_that_takes_turns_and_waits_for_a_retry_is_stopped_at_once() {
+    let mut world = World::start(
+        vec![retried("a", &[], 3)],
+        Submission {
+            execution: Execution::SerialWait,
+            ..submission()
+        },
+    );
+    let turn = |answer| Command::Turn {
+        run_times: 1,
+        answer,
+    };
+    world.ask(&turn(TurnAnswer::Granted));
+    world.fail("a");
+    world.stop();
+    assert_eq!(world.state(), WorkflowState::Stop);
+    world.ask(&turn(TurnAnswer::Released));
+    world.ended(WorkflowState::Stop);
 }
 
 #[test]
@@ -345,56 +300,4 @@ fn d48_a_run_whose_task_a_worker_has_cannot_be_deleted() {
     );
     world.succeed("a");
     assert_eq!(world.ask(&Command::Delete), ["run deleted"]);
-}
-
-#[test]
-fn issue_15229_a_dependent_task_does_not_wait_for_the_rest_when_one_of_all_has_failed() {
-    let upstream = |name: &str| {
-        Condition::Is(Upstream {
-            workflow: name.to_owned(),
-            project: None,
-            task: None,
-            cycle: "day".to_owned(),
-            value: "today".to_owned(),
-        })
-    };
-    let dependent = |when| TaskSpec {
-        kind: TaskKind::Dependent {
-            when,
-            check_interval: Duration::from_secs(10),
-            wait_on_failure: None,
-        },
-        ..task("a", &[])
-    };
-    let both = || vec![upstream("one"), upstream("other")];
-    let check = |verdicts: &[Verdict]| TaskCommand::Check {
-        attempt: 1,
-        verdicts: verdicts.to_vec(),
-    };
-    let (failed, open) = (Verdict::Fails, Verdict::Waiting);
-    for verdicts in [[failed, open], [open, failed]] {
-        let mut all = World::of(vec![dependent(Condition::All(both()))]);
-        assert_eq!(
-            all.ask_task("a", check(&verdicts)),
-            ["a finished", "run finished"]
-        );
-        all.ended(WorkflowState::Failure);
-        let mut any = World::of(vec![dependent(Condition::Any(both()))]);
-        assert_eq!(any.ask_task("a", check(&verdicts)), [""; 0]);
-    }
-}
-
-#[test]
-fn issue_14986_four_hundred_children_cost_a_bounded_number_of_facts_and_words() {
-    let names: Vec<String> = (0..400).map(|number| number.to_string()).collect();
-    let mut world = World::of(names.iter().map(|name| child_of(name)).collect());
-    let begun = world.log.len();
-    for name in &names {
-        world.child_begins(name);
-        world.child_is(name, WorkflowState::Success);
-        assert_eq!(world.child_is(name, WorkflowState::Success), [""; 0]);
-    }
-    world.ended(WorkflowState::Success);
-    // It was submitted and engaged before; it starts its child, hears of its end, and ends.
-    assert_eq!((begun, world.log.len() - begun), (2 + 2 * 400, 3 * 400 + 1));
 }

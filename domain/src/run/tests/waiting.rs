@@ -164,7 +164,7 @@ fn a_timeout_that_warns_tells_somebody_once_and_the_task_goes_on() {
 }
 
 #[test]
-fn a_task_that_no_worker_takes_in_time_fails_and_its_retries_apply() {
+fn d18_d19_a_task_that_no_worker_takes_in_time_fails_and_its_retries_apply() {
     let mut impatient = retried("a", &[], 1);
     impatient.policy.dispatch_timeout = Some(Duration::from_secs(5));
     let mut world = World::of(vec![impatient]);

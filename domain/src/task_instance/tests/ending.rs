@@ -34,7 +34,7 @@ fn a_failure_without_a_budget_is_for_good() {
 
 /// Of the catalogue of failures: B56, B58, A3-22.
 #[test]
-fn issue_15763_15135_a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
+fn issue_14928_15135_15763_a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
     let answer = given(&running())
         .when(&report_failure(1, "a", 1))
         .then(&[failed_for_now(1)])

@@ -248,7 +248,8 @@ fn issue_14086_14168_14169_14216_a_stop_reaches_the_child_through_a_takeover_and
 }
 
 #[test]
-fn issue_14182_15762_the_next_run_gets_its_turn_though_the_one_before_it_was_stopped_and_deleted() {
+fn issue_9906_14182_15762_the_next_run_gets_its_turn_though_the_one_before_it_was_stopped_and_deleted()
+ {
     let mut bench = Bench::new(&Arc::new(MemoryLog::new(1)), "e1");
     bench.lease();
     let mut spec = spec_of(RetryPolicy::default());

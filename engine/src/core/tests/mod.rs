@@ -18,6 +18,7 @@ mod issues;
 mod over_time;
 mod ownership;
 mod reports;
+mod takeovers;
 
 use super::*;
 use crate::load::{self, Definitions};

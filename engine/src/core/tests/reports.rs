@@ -1,5 +1,5 @@
-//! Claims about reports and orders that meet a change of engine, worker or mind: what is acked and when, what
-//! is told to end, and what is not done twice.
+//! Claims about reports and orders that meet a change of worker or mind: what is acked and when, what is told
+//! to end, and what is not done twice.
 
 use domain::run::{Command, TaskCommand};
 
@@ -43,7 +43,7 @@ impl Bench {
     }
 
     /// The numbers of the reports on this attempt that were acked, in order.
-    fn acked(&self, attempt: AttemptId) -> Vec<u64> {
+    pub(super) fn acked(&self, attempt: AttemptId) -> Vec<u64> {
         let attempt = Some(crate::core::wire::attempt(attempt));
         let acks = self.sent.iter().filter_map(|(_, body)| match body {
             Body::Ack(ack) if ack.attempt == attempt => Some(ack.sequence),
@@ -99,16 +99,16 @@ fn kill() -> Command {
 
 /// How far an attempt got before its engine died.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Got {
+pub(super) enum Got {
     Asked,
     Accepted,
     Running,
 }
 
-const EVERY: [Got; 3] = [Got::Asked, Got::Accepted, Got::Running];
+pub(super) const EVERY: [Got; 3] = [Got::Asked, Got::Accepted, Got::Running];
 
 /// The first attempt on the worker's first stream, this far.
-fn with_an_attempt(got: Got) -> Bench {
+pub(super) fn with_an_attempt(got: Got) -> Bench {
     let mut bench = Bench::with_a_run(RetryPolicy::default());
     bench.hello(1, &[]);
     if got != Got::Asked {
@@ -261,74 +261,6 @@ fn d37_a_worker_that_dies_costs_each_of_its_tasks_one_attempt_in_every_run() {
 }
 
 #[test]
-fn d41_d44_after_a_takeover_an_attempt_goes_on_where_it_was_and_is_not_run_twice() {
-    for got in EVERY {
-        let first = with_an_attempt(got);
-        let mut second = Bench::new(&first.log, "e2");
-        first.log.advance(10);
-        second.lease();
-        // The worker has got what the first engine sent, whether or not its answer was heard.
-        second.hello(8, &[attempt(1)]);
-        second.wait(5);
-        second.accept(8, attempt(1));
-        second.begins(8, attempt(1));
-        second.finish(8, attempt(1), wire::Outcome::Success);
-        assert_eq!(
-            second.told(),
-            [
-                "submitted",
-                "dispatch_requested",
-                "dispatched",
-                "started",
-                "finished"
-            ],
-            "{got:?}"
-        );
-        assert_eq!(second.core.load(), (0, 0));
-    }
-}
-
-#[test]
-fn d41_what_was_asked_and_never_arrived_is_asked_again_of_the_same_worker_by_the_same_attempt() {
-    let first = with_an_attempt(Got::Asked);
-    let mut second = Bench::new(&first.log, "e2");
-    first.log.advance(10);
-    second.lease();
-    second.hello(8, &[]);
-    assert_eq!(second.dispatches(), 1);
-    second.finish(8, attempt(1), wire::Outcome::Success);
-    assert_eq!(
-        second.told(),
-        ["submitted", "dispatch_requested", "dispatched", "finished"]
-    );
-}
-
-#[test]
-fn d42_reports_that_waited_for_an_engine_are_taken_and_acked_by_the_next_one() {
-    let first = with_an_attempt(Got::Accepted);
-    let mut second = Bench::new(&first.log, "e2");
-    first.log.advance(10);
-    second.lease();
-    second.hello(8, &[attempt(1)]);
-    second.begins(8, attempt(1));
-    second.finish(8, attempt(1), wire::Outcome::Success);
-    assert_eq!(second.acked(attempt(1)), [1, 2]);
-    assert_eq!(second.told()[3..], ["started", "finished"]);
-}
-
-#[test]
-fn d46_a_report_to_an_engine_without_the_shard_is_turned_away_and_stored_nowhere() {
-    let first = with_an_attempt(Got::Running);
-    let before = first.told();
-    let mut second = Bench::new(&first.log, "e2");
-    second.hello(8, &[attempt(1)]);
-    second.finish(8, attempt(1), wire::Outcome::Success);
-    assert!(matches!(second.sent.last(), Some((8, Body::NotOwner(_)))));
-    assert_eq!(second.acked(attempt(1)), [0; 0]);
-    assert_eq!(second.told(), before);
-}
-
-#[test]
 fn d47_reports_about_a_deleted_run_are_acked_and_change_nothing() {
     let mut bench = with_an_attempt(Got::Accepted);
     bench.order(Command::Stop {
@@ -342,32 +274,6 @@ fn d47_reports_about_a_deleted_run_are_acked_and_change_nothing() {
     assert_eq!(bench.acked(attempt(1)), [2, 1, 2]);
     assert_eq!(bench.history(attempt(1).task.instance), before);
     assert_eq!(before.last().unwrap(), "deleted");
-}
-
-#[test]
-fn i8_a_shard_that_is_read_again_is_the_same_and_orders_nothing_anew() {
-    for got in EVERY {
-        let mut bench = with_an_attempt(got);
-        let (told, orders) = (bench.told(), bench.sent.len());
-        for _ in 0..2 {
-            let before = bench.core.shards[&SHARD]
-                .run(attempt(1).task.instance)
-                .cloned();
-            bench.reread();
-            let after = bench.core.shards[&SHARD].run(attempt(1).task.instance);
-            assert!(before.is_some() && before.as_ref() == after, "{got:?}");
-        }
-        let anew: Vec<_> = bench.sent[orders..].iter().collect();
-        let orders_work =
-            |(_, body): &&&(SessionId, Body)| matches!(body, Body::Dispatch(_) | Body::Kill(_));
-        assert_eq!(anew.iter().find(orders_work), None, "{got:?}");
-        assert_eq!(bench.told(), told, "{got:?}");
-    }
-    let mut ended = with_an_attempt(Got::Running);
-    ended.finish(1, attempt(1), wire::Outcome::Success);
-    let (told, sent) = (ended.told(), ended.sent.len());
-    ended.reread();
-    assert_eq!((ended.told(), ended.sent.len()), (told, sent));
 }
 
 /// Something that happens between a worker, an engine and a log that may not answer.
