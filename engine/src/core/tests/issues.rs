@@ -73,7 +73,7 @@ fn stop() -> Command {
 }
 
 #[test]
-fn issue_7441_13525_a_batch_of_runs_ends_though_its_worker_and_its_engine_die() {
+fn issue_394_2499_7441_13525_a_batch_of_runs_ends_though_its_worker_and_its_engine_die() {
     let mut bench = Bench::new(&Arc::new(MemoryLog::new(1)), "e1");
     bench.lease();
     for _ in 0..50 {
