@@ -188,7 +188,7 @@ async fn d33_a_kill_after_the_end_changes_nothing() {
 }
 
 #[tokio::test]
-async fn d34_a_kill_right_behind_the_dispatch_always_ends_the_attempt() {
+async fn a_kill_right_behind_the_dispatch_always_ends_the_attempt() {
     let mut world = World::with(|config| config.slots = 20).await;
     for task in 1..=20 {
         world.engine.dispatch(attempt(task), "SHELL", "sleep 1000");
