@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn issue_16937_a_run_that_was_paused_anywhere_and_resumed_ends_as_one_that_was_not(
+    fn issue_15575_16937_a_run_that_was_paused_anywhere_and_resumed_ends_as_one_that_was_not(
         (flow, submission) in some_start(true),
         before in 0..10_usize,
     ) {

@@ -155,7 +155,7 @@ fn a_slot_that_nobody_knows_to_have_is_given_back() {
 }
 
 #[test]
-fn issue_15270_a_run_waits_for_its_turn_also_when_the_shard_of_turns_is_read_again() {
+fn issue_15270_16474_a_run_waits_for_its_turn_also_when_the_shard_of_turns_is_read_again() {
     let log = Arc::new(MemoryLog::new(2));
     let mut bench = Bench::new(&log, "e1");
     bench.lease();

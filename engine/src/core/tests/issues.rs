@@ -2,8 +2,9 @@
 //! twice, and waits that nobody ended. The numbers are those of its issues; `docs/scenarios.md` says what they
 //! saw.
 
-use domain::run::Command;
+use domain::run::{Command, TaskCommand};
 use domain::workflow_definition::Execution;
+use domain::workflow_instance::{self, Restart, WorkflowState};
 
 use super::*;
 
@@ -37,6 +38,16 @@ impl Bench {
             | Answer::Changed { .. }
             | Answer::Explained(_)) => panic!("{other:?}"),
         }
+    }
+
+    /// How a run ended, the last time that it did.
+    fn end_of(&self, instance: InstanceId) -> Option<WorkflowState> {
+        let events = now(self.log.read_instance(instance, 0)).unwrap();
+        let ends = events.iter().filter_map(|event| match event.fact() {
+            Ok(Fact::Workflow(_, workflow_instance::Event::Finished { state, .. })) => Some(state),
+            Ok(_) | Err(_) => None,
+        });
+        ends.last()
     }
 
     /// Accepts and ends everything that was sent on a stream since, and says how much that was.
@@ -198,8 +209,8 @@ fn issue_13390_a_start_that_finds_nothing_to_run_ends_at_once_and_comes_back_to_
     assert_eq!(bench.history(first), history);
 }
 
-#[test]
-fn issue_14086_14168_14169_14216_a_stop_reaches_the_child_through_a_takeover_and_both_end() {
+/// With a run whose task runs another one, whose own task is on a worker: the two runs, and the attempt.
+fn with_a_child_on_a_worker() -> (Bench, [InstanceId; 2], AttemptId) {
     let mut below = spec_of(RetryPolicy::default());
     "below".clone_into(&mut below.name);
     let below = Arc::new(Workflow::check(below).unwrap());
@@ -219,23 +230,29 @@ fn issue_14086_14168_14169_14216_a_stop_reaches_the_child_through_a_takeover_and
         generation,
         found: crate::core::lookups::Found::Definition(Some((1, below))),
     });
-    let (parent, child) = (InstanceId::new(1, SHARD), InstanceId::new(2, SHARD));
+    let runs = [1, 2].map(|number| InstanceId::new(number, SHARD));
     let inner = AttemptId {
         task: TaskId {
-            instance: child,
+            instance: runs[1],
             ..attempt(1).task
         },
         number: 1,
     };
     bench.hello(1, &[]);
     bench.accept(1, inner);
-    bench.order_to(parent, stop());
+    (bench, runs, inner)
+}
+
+#[test]
+fn issue_14086_14168_14169_14216_a_stop_reaches_the_child_through_a_takeover_and_both_end() {
+    let (mut bench, runs, _) = with_a_child_on_a_worker();
+    bench.order_to(runs[0], stop());
     // The engine dies, and the worker with it: its next life knows nothing of the attempt.
     let mut next = Bench::new(&bench.log, "e2");
     next.log.advance(10);
     next.lease();
     next.greet(2, "2", 1, &[]);
-    for instance in [parent, child] {
+    for instance in runs {
         assert_eq!(
             next.history(instance).last().unwrap(),
             "finished",
@@ -245,6 +262,55 @@ fn issue_14086_14168_14169_14216_a_stop_reaches_the_child_through_a_takeover_and
     }
     assert_eq!(next.core.load(), (0, 0));
     assert_eq!(next.dispatches(), 0);
+}
+
+#[test]
+fn issue_11007_a_child_whose_failure_was_forced_to_success_is_recovered_with_its_parent() {
+    let (mut bench, runs, inner) = with_a_child_on_a_worker();
+    bench.finish(1, inner, wire::Outcome::Failure);
+    let force = TaskCommand::ForceSuccess {
+        reason: "alice asked".to_owned(),
+    };
+    let (task, command) = (inner.task.task, force);
+    bench.order_to(runs[1], Command::Task { task, command });
+    bench.order_to(
+        runs[0],
+        Command::Restart {
+            restart: Restart::StartFailureTaskProcess,
+            scope: None,
+            reason: "alice asked".to_owned(),
+        },
+    );
+    for instance in runs {
+        assert_eq!(bench.end_of(instance), Some(WorkflowState::Success));
+    }
+    assert_eq!(bench.core.load(), (0, 0));
+    assert_eq!(bench.dispatches(), 1, "nothing runs again");
+    bench.order_to(runs[0], Command::Delete);
+}
+
+#[test]
+fn issue_2686_a_killed_task_of_a_stopped_child_runs_again_when_the_parent_is_resumed() {
+    let (mut bench, runs, inner) = with_a_child_on_a_worker();
+    bench.order_to(runs[0], stop());
+    bench.finish(1, inner, wire::Outcome::Killed);
+    let stopped = runs.map(|run| bench.end_of(run));
+    assert_eq!(stopped, [Some(WorkflowState::Stop); 2]);
+    bench.order_to(
+        runs[0],
+        Command::Restart {
+            restart: Restart::RecoverSuspendedProcess,
+            scope: None,
+            reason: "alice asked".to_owned(),
+        },
+    );
+    let second = AttemptId { number: 2, ..inner };
+    bench.accept(1, second);
+    bench.finish(1, second, wire::Outcome::Success);
+    let ended = runs.map(|run| bench.end_of(run));
+    assert_eq!(ended, [Some(WorkflowState::Success); 2]);
+    assert_eq!(bench.dispatches(), 2);
+    assert_eq!(bench.core.load(), (0, 0));
 }
 
 #[test]
