@@ -43,11 +43,11 @@ impl Bench {
     /// How a run ended, the last time that it did.
     fn end_of(&self, instance: InstanceId) -> Option<WorkflowState> {
         let events = now(self.log.read_instance(instance, 0)).unwrap();
-        let ends = events.iter().filter_map(|event| match event.fact() {
+        let mut ends = events.iter().filter_map(|event| match event.fact() {
             Ok(Fact::Workflow(_, workflow_instance::Event::Finished { state, .. })) => Some(state),
             Ok(_) | Err(_) => None,
         });
-        ends.last()
+        ends.next_back()
     }
 
     /// Accepts and ends everything that was sent on a stream since, and says how much that was.
