@@ -37,9 +37,9 @@ impl Reader {
         for interval in &wanted.intervals {
             match self.in_interval(wanted, *interval).await? {
                 Verdict::Holds => {}
-                Verdict::Fails => verdict = Verdict::Fails,
-                // Whatever the others say, it is not known yet.
-                Verdict::Waiting => return Ok(Verdict::Waiting),
+                // Whatever the others will say, it does not hold.
+                Verdict::Fails => return Ok(Verdict::Fails),
+                Verdict::Waiting => verdict = Verdict::Waiting,
             }
         }
         Ok(verdict)

@@ -172,6 +172,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fact::{Finished, Outcome, Started};
 
@@ -239,5 +241,68 @@ mod tests {
         outbox.ack(KEY, 1);
         assert!(outbox.take_due(now + LONGEST * 2).is_empty());
         assert_eq!(outbox.next_due(), None);
+    }
+
+    /// What may happen to the reports of an attempt, the newest of which has this number.
+    #[derive(Clone, Debug)]
+    enum Turn {
+        Start,
+        End,
+        Ack(u64),
+        Wait(Duration),
+    }
+
+    fn some_turn() -> impl Strategy<Value = Turn> {
+        prop_oneof![
+            Just(Turn::Start),
+            Just(Turn::End),
+            (0..4_u64).prop_map(Turn::Ack),
+            (0..90_000_u64).prop_map(|ms| Turn::Wait(Duration::from_millis(ms))),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn i4_a_report_is_sent_again_until_it_is_acked_and_an_acked_end_leaves_nothing(
+            turns in prop::collection::vec(some_turn(), 1..40)
+        ) {
+            let mut outbox = Outbox::new(Duration::from_secs(1));
+            let (mut now, mut said, mut ended, mut acked) = (Instant::now(), 0, false, 0);
+            for turn in turns {
+                match turn {
+                    Turn::Start | Turn::End if ended => {}
+                    Turn::Start => {
+                        said += 1;
+                        outbox.put(KEY, said, started(), now);
+                    }
+                    Turn::End => {
+                        said += 1;
+                        ended = true;
+                        outbox.put(KEY, said, finished(), now);
+                    }
+                    Turn::Ack(number) => {
+                        let number = number.min(said);
+                        outbox.ack(KEY, number);
+                        acked = acked.max(number);
+                    }
+                    Turn::Wait(pause) => {
+                        now += pause;
+                        let late = pause > LONGEST + TICK * 2;
+                        let sent = outbox.take_due(now).contains(&KEY);
+                        prop_assert!(!late || sent == (acked < said), "it is due, or nothing is");
+                    }
+                }
+                prop_assert_eq!(outbox.owes(KEY), acked < said);
+                let kept: Vec<u64> = outbox.facts(KEY).iter().map(|(number, _)| *number).collect();
+                let oldest = if ended { said } else { acked + 1 };
+                let expected: Vec<u64> = (oldest.max(acked + 1)..=said).collect();
+                prop_assert_eq!(kept, expected, "an end says all that was said before it");
+            }
+            outbox.ack(KEY, said);
+            prop_assert_eq!((outbox.len(), outbox.owes(KEY)), (0, false));
+            prop_assert!(outbox.take_due(now + LONGEST * 4).is_empty());
+        }
     }
 }

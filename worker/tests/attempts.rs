@@ -66,7 +66,7 @@ async fn a_shell_task_is_accepted_then_started_then_finished_with_its_outputs() 
 }
 
 #[tokio::test]
-async fn the_start_is_in_the_journal_before_the_body_runs() {
+async fn d03_the_start_is_in_the_journal_before_the_body_runs() {
     let mut world = World::new().await;
     let body = format!(
         "grep -c started '{}' && pwd",
@@ -139,7 +139,7 @@ async fn a_failure_says_why() {
 
 /// A25
 #[tokio::test]
-async fn a_work_directory_that_cannot_be_made_is_a_failure_with_an_end_time_and_a_reason() {
+async fn d24_d25_a_work_directory_that_cannot_be_made_is_a_failure_with_an_end_time_and_a_reason() {
     let mut world = World::new().await;
     std::fs::write(world.dir().join("attempts/5"), "in the way").unwrap();
     world.engine.dispatch(attempt(1), "SHELL", "exit 0");
@@ -191,7 +191,7 @@ async fn a_program_that_cannot_be_spawned_is_a_failure_with_a_reason() {
 
 /// A26
 #[tokio::test]
-async fn an_unknown_task_type_is_a_failure_and_takes_no_slot() {
+async fn d26_an_unknown_task_type_is_a_failure_and_takes_no_slot() {
     let mut world = World::with(|config| config.slots = 1).await;
     for task in 1..=3 {
         world.engine.dispatch(attempt(task), "TELEPATHY", "");
@@ -235,7 +235,7 @@ async fn a_full_worker_rejects_with_a_reason_and_accepts_again_when_a_slot_is_fr
 
 /// A2
 #[tokio::test]
-async fn a_queued_attempt_is_accepted_but_not_started_while_all_slots_are_taken() {
+async fn d02_a_queued_attempt_is_accepted_but_not_started_while_all_slots_are_taken() {
     let mut world = World::with(|config| (config.slots, config.queue) = (1, 1)).await;
     let go = world.tmp.path().join("go");
     let wait = format!("until [ -e '{}' ]; do sleep 0.02; done", go.display());

@@ -21,7 +21,7 @@ fn family(file: &std::path::Path) -> String {
 
 /// A31
 #[tokio::test]
-async fn a_kill_ends_the_whole_tree_and_only_then_is_the_attempt_killed() {
+async fn d31_a_kill_ends_the_whole_tree_and_only_then_is_the_attempt_killed() {
     let mut world = World::new().await;
     let file = world.tmp.path().join("pids");
     world
@@ -123,7 +123,7 @@ async fn one_attempts_kill_leaves_its_neighbour_alone() {
 
 /// A29
 #[tokio::test]
-async fn a_kill_of_a_queued_attempt_ends_it_without_a_start() {
+async fn d29_a_kill_of_a_queued_attempt_ends_it_without_a_start() {
     let mut world = World::with(|config| (config.slots, config.queue) = (1, 1)).await;
     world.engine.dispatch(attempt(1), "SHELL", "sleep 1000");
     world.engine.answer(attempt(1)).await;
@@ -146,7 +146,7 @@ async fn a_kill_of_a_queued_attempt_ends_it_without_a_start() {
 
 /// A32 and A33
 #[tokio::test]
-async fn an_attempt_killed_before_its_dispatch_never_runs() {
+async fn d32_an_attempt_killed_before_its_dispatch_never_runs() {
     let mut world = World::new().await;
     world.engine.kill(attempt(1), 0);
     let (report, finished) = world.engine.finished(attempt(1)).await;
@@ -171,7 +171,7 @@ async fn an_attempt_killed_before_its_dispatch_never_runs() {
 }
 
 #[tokio::test]
-async fn a_kill_after_the_end_changes_nothing() {
+async fn d33_a_kill_after_the_end_changes_nothing() {
     let mut world = World::new().await;
     world.engine.dispatch(attempt(1), "NOOP", "");
     let (report, finished) = world.engine.end(attempt(1)).await;

@@ -15,7 +15,7 @@ use worker::{Config, Endpoint, Worker};
 
 /// A13 to A15
 #[tokio::test]
-async fn a_report_is_sent_again_the_same_until_it_is_acked() {
+async fn d14_d15_a_report_is_sent_again_the_same_until_it_is_acked() {
     let mut world = World::with(|config| config.resend = Duration::from_millis(20)).await;
     world.engine.dispatch(attempt(1), "NOOP", "");
     let (report, finished) = world.engine.end(attempt(1)).await;
@@ -31,7 +31,7 @@ async fn a_report_is_sent_again_the_same_until_it_is_acked() {
 }
 
 #[tokio::test]
-async fn a_start_is_sent_again_while_the_body_runs_and_an_ack_ends_that() {
+async fn d03_d13_issue_9849_a_start_is_sent_again_while_the_body_runs_and_an_ack_ends_that() {
     let mut world = World::with(|config| config.resend = Duration::from_millis(20)).await;
     let go = world.tmp.path().join("go");
     world.engine.dispatch(
@@ -54,7 +54,7 @@ async fn a_start_is_sent_again_while_the_body_runs_and_an_ack_ends_that() {
 
 /// A16
 #[tokio::test]
-async fn the_ack_of_an_end_also_forgets_a_start_whose_ack_was_lost() {
+async fn d16_the_ack_of_an_end_also_forgets_a_start_whose_ack_was_lost() {
     let mut world = World::new().await;
     world.engine.dispatch(attempt(1), "SHELL", "exit 0");
     let (report, _) = world.engine.end(attempt(1)).await;
@@ -63,7 +63,7 @@ async fn the_ack_of_an_end_also_forgets_a_start_whose_ack_was_lost() {
 }
 
 #[tokio::test]
-async fn a_late_ack_of_a_start_does_not_forget_the_end() {
+async fn d11_a_late_ack_of_a_start_does_not_forget_the_end() {
     let mut world = World::new().await;
     world.engine.dispatch(attempt(1), "SHELL", "exit 0");
     world.engine.answer(attempt(1)).await;
@@ -115,7 +115,7 @@ async fn a_task_outlives_its_engine_and_its_report_waits_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_new_session_gets_the_unacked_reports_at_once() {
+async fn d42_a_new_session_gets_the_unacked_reports_at_once() {
     let mut world = World::new().await;
     world.engine.dispatch(attempt(1), "NOOP", "");
     let (report, _) = world.engine.end(attempt(1)).await;
@@ -126,7 +126,7 @@ async fn a_new_session_gets_the_unacked_reports_at_once() {
 
 /// A46
 #[tokio::test]
-async fn a_report_to_the_wrong_engine_goes_to_the_owner_it_names() {
+async fn d46_a_report_to_the_wrong_engine_goes_to_the_owner_it_names() {
     let tmp = tempfile::tempdir().unwrap();
     let mut first = Engine::tcp().await;
     let mut owner = Engine::unix(&tmp.path().join("owner.sock"));

@@ -5,6 +5,7 @@ mod children;
 mod faults;
 mod params;
 mod properties;
+mod reported;
 mod resting;
 mod scale;
 mod shapes;

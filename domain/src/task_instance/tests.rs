@@ -1,5 +1,5 @@
-//! What a task instance does with every command, as claims. The names with a letter and a number are the
-//! acceptance scenarios of dispatching and reporting.
+//! What a task instance does with every command, as claims. The names with a letter and a number are listed
+//! in `docs/scenarios.md`.
 
 mod ending;
 mod losing;

@@ -253,12 +253,12 @@ pub enum Verdict {
 }
 
 impl<L> Condition<L> {
-    /// What is known about it. In `all`, something unknown outweighs something that fails; in `any`,
-    /// something that holds outweighs all, and then what is unknown.
+    /// What is known about it. In `all`, something that fails outweighs everything: nobody need wait for the
+    /// rest. In `any`, something that holds does, and then what is unknown.
     pub fn judge(&self, leaf: &mut impl FnMut(&L) -> Verdict) -> Verdict {
         let (parts, first, second) = match self {
             Self::Is(it) => return leaf(it),
-            Self::All(parts) => (parts, Verdict::Waiting, Verdict::Fails),
+            Self::All(parts) => (parts, Verdict::Fails, Verdict::Waiting),
             Self::Any(parts) => (parts, Verdict::Holds, Verdict::Waiting),
         };
         let verdicts: Vec<Verdict> = parts.iter().map(|part| part.judge(leaf)).collect();

@@ -24,7 +24,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_tables_show_what_the_domain_folds(seed: u64) {
+    fn i5_the_tables_show_what_the_domain_folds_and_each_state_has_what_belongs_to_it(seed: u64) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(play_and_compare(seed));
     }

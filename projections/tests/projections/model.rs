@@ -253,6 +253,7 @@ pub(crate) async fn shown(reader: &Reader) -> Expected {
         for task in reader.tasks(row.id).await.unwrap() {
             assert!(TASKS.contains(&task.name.as_str()), "{task:?}");
             assert_eq!(task.worker_group, "default");
+            what_belongs_to_its_state(&task);
             let known = shown
                 .attempts
                 .insert((task.instance, task.task, task.attempt), attempt(&task));
@@ -279,6 +280,31 @@ pub(crate) async fn shown(reader: &Reader) -> Expected {
         shown.groups.insert(row.name, group);
     }
     shown
+}
+
+/// What runs says where and since when, what has ended says when, and what has not begun has no start.
+fn what_belongs_to_its_state(row: &TaskRow) {
+    let on_engine = row.task_type == "DEPENDENT";
+    let somewhere = !row.worker.is_empty() && !row.host.is_empty();
+    match row.state {
+        TaskState::RunningExecution => {
+            assert!(row.start_time.is_some(), "{row:?}");
+            assert!(somewhere != on_engine, "{row:?}");
+        }
+        TaskState::Dispatch => {
+            assert!(somewhere && row.start_time.is_none(), "{row:?}");
+        }
+        TaskState::SubmittedSuccess => assert_eq!(row.start_time, None, "{row:?}"),
+        TaskState::DelayExecution => {
+            assert!(!somewhere && row.start_time.is_none(), "{row:?}");
+        }
+        TaskState::Success
+        | TaskState::Failure
+        | TaskState::Kill
+        | TaskState::NeedFaultTolerance
+        | TaskState::ForcedSuccess => assert!(row.end_time.is_some(), "{row:?}"),
+        TaskState::Pause => assert_eq!(row.end_time, None, "{row:?}"),
+    }
 }
 
 fn instance(row: &InstanceRow) -> Instance {

@@ -6,7 +6,7 @@ use domain::task_instance::{self, Outcome, Output, TaskState, Work};
 use domain::workflow_instance::{
     self, Alert, AlertKind, Parent, Restart, Scope, Submission, WorkflowState,
 };
-use domain::{Fact, InstanceId, ShardId, TaskCode, TaskId, Timestamp};
+use domain::{Fact, InstanceId, ShardId, TaskCode, TaskId, Timestamp, WorkerRef};
 use projections::ParentTask;
 
 use crate::world::{World, follow, places};
@@ -212,6 +212,88 @@ async fn a_paused_attempt_has_not_ended_and_waits_again_when_it_goes_on() {
             (row.state, row.start_time, row.reason.as_str()),
             (TaskState::SubmittedSuccess, None, "")
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d06_issue_7696_an_attempt_has_no_start_before_it_starts_and_a_host_from_when_it_has_one() {
+    use task_instance::Event as Task;
+    let delayed = Task::Submitted {
+        attempt: 1,
+        retry_times: 0,
+        delay_until: Some(Timestamp(9)),
+        task_group: None,
+        dispatch_by: None,
+    };
+    let turns = [
+        (delayed, TaskState::DelayExecution, None, "", None),
+        (
+            Task::DelayPassed {
+                attempt: 1,
+                dispatch_by: None,
+            },
+            TaskState::SubmittedSuccess,
+            None,
+            "",
+            None,
+        ),
+        (
+            Task::DispatchRequested {
+                attempt: 1,
+                worker: WorkerRef {
+                    id: "w".into(),
+                    incarnation: "1".into(),
+                    host: "host".into(),
+                },
+            },
+            TaskState::SubmittedSuccess,
+            None,
+            "host",
+            None,
+        ),
+        (
+            Task::Dispatched { attempt: 1 },
+            TaskState::Dispatch,
+            None,
+            "host",
+            None,
+        ),
+        (
+            Task::Started {
+                attempt: 1,
+                started: task_instance::Started {
+                    started_at: Timestamp(11),
+                    log_path: "1.log".to_owned(),
+                    pid: None,
+                },
+                timeout_at: None,
+            },
+            TaskState::RunningExecution,
+            Some(Timestamp(11)),
+            "host",
+            None,
+        ),
+        (
+            finished(1, Outcome::Success, "1", "key", 12),
+            TaskState::Success,
+            Some(Timestamp(11)),
+            "host",
+            Some(Timestamp(12)),
+        ),
+    ];
+    for place in places() {
+        let mut world = World::new().await;
+        let shown = follow(&world, &place).await;
+        world.tell([run(asked(&world, None))]).await;
+        for (event, state, start, host, end) in turns.clone() {
+            world.tell([Fact::Task(task("extract"), event)]).await;
+            world.settle(&shown.reader).await;
+            let row = shown.reader.tasks(RUN).await.unwrap().remove(0);
+            assert_eq!(
+                (row.state, row.start_time, row.host.as_str(), row.end_time),
+                (state, start, host, end)
+            );
+        }
     }
 }
 

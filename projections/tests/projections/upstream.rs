@@ -7,7 +7,7 @@ use domain::task_instance::{self, Outcome};
 use domain::workflow_definition::Verdict::{self, Fails, Holds, Waiting};
 use domain::workflow_instance::WorkflowState::{self, Block, Failure, Pause, Stop, Success};
 use domain::workflow_instance::{Event, Submission};
-use domain::{DefinitionCode, Fact, InstanceId, ShardId, TaskCode, TaskId, Timestamp};
+use domain::{DefinitionCode, Fact, InstanceId, ShardId, TaskCode, TaskId, Timestamp, WorkerRef};
 use store::Log;
 
 use crate::world::{World, places};
@@ -183,7 +183,7 @@ async fn in_each_interval_one_instance_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_interval_must_hold() {
+async fn issue_15229_every_interval_must_hold_and_one_that_fails_is_not_waited_with() {
     for place in places() {
         let mut world = World::new().await;
         let definition = DefinitionCode(5);
@@ -204,7 +204,8 @@ async fn every_interval_must_hold() {
             (vec![good], Holds),
             (vec![good, bad], Fails),
             (vec![good, empty], Waiting),
-            (vec![bad, empty], Waiting),
+            (vec![bad, empty], Fails),
+            (vec![empty, bad], Fails),
         ];
         for (intervals, verdict) in cases {
             let interval = |(from, until)| (Timestamp(from), Timestamp(until));
@@ -267,6 +268,18 @@ fn of_task() -> Vec<(Vec<task_instance::Event>, Option<WorkflowState>, Verdict)>
         attempt: 1,
         reason: reason(),
     };
+    let on_worker = [
+        submitted(1),
+        Task::DispatchRequested {
+            attempt: 1,
+            worker: WorkerRef {
+                id: "w".into(),
+                incarnation: "1".into(),
+                host: "w".into(),
+            },
+        },
+        Task::Dispatched { attempt: 1 },
+    ];
     let success = finished(Outcome::Success, None);
     let failure = finished(Outcome::Failure, None);
     let retried = finished(Outcome::Failure, Some(Timestamp(9)));
@@ -274,6 +287,7 @@ fn of_task() -> Vec<(Vec<task_instance::Event>, Option<WorkflowState>, Verdict)>
         (vec![], None, Waiting),
         (vec![], Some(Success), Fails),
         (vec![submitted(1)], None, Waiting),
+        (on_worker.to_vec(), None, Waiting),
         (vec![submitted(1), success.clone()], None, Holds),
         (vec![submitted(1), success.clone()], Some(Failure), Holds),
         (vec![submitted(1), failure.clone()], None, Fails),
@@ -295,7 +309,7 @@ fn of_task() -> Vec<(Vec<task_instance::Event>, Option<WorkflowState>, Verdict)>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_task_the_attempt_that_counts_decides() {
+async fn d49_issue_15038_of_a_task_the_attempt_that_counts_decides() {
     for place in places() {
         let mut world = World::new().await;
         let task = TaskCode::of_name("extract");

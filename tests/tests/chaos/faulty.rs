@@ -418,7 +418,7 @@ async fn when_every_third_append_is_written_and_said_to_have_failed_nothing_happ
 
 /// A17: while the storage is away there is no ack and nothing to see; afterwards the same report is applied.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_that_comes_while_the_storage_is_away_is_applied_when_it_is_back() {
+async fn d17_a_report_that_comes_while_the_storage_is_away_is_applied_when_it_is_back() {
     let house = House::new().await;
     let go = house.folder.path().join("go");
     let wait = format!("until [ -e {} ]; do sleep 0.02; done", go.display());

@@ -83,7 +83,8 @@ fn serve(world: &World, roles: &str) -> (Running, String) {
 }
 
 #[test]
-fn reports_and_acks_that_get_lost_on_the_wire_are_said_again_and_nothing_happens_twice() {
+fn d13_d14_d15_reports_and_acks_that_get_lost_on_the_wire_are_said_again_and_nothing_happens_twice()
+{
     let world = World::new();
     let (service, at) = serve(&world, "engine,api");
     let wire = Wire::to(&at, Dice::new("wire"));
@@ -129,7 +130,7 @@ fn attempts(world: &World, document: &Value) -> Vec<Value> {
 
 /// A25
 #[test]
-fn a_work_directory_that_cannot_be_made_fails_the_attempt_and_the_retry_happens() {
+fn d25_a_work_directory_that_cannot_be_made_fails_the_attempt_and_the_retry_happens() {
     let world = World::new();
     let (service, _) = serve(&world, "engine,api,worker");
     let place = world.path().join("data/worker/attempts");
@@ -158,7 +159,7 @@ fn a_work_directory_that_cannot_be_made_fails_the_attempt_and_the_retry_happens(
 
 /// A27
 #[test]
-fn what_fails_before_the_body_exists_is_a_failure_with_an_end_and_not_a_run() {
+fn d27_what_fails_before_the_body_exists_is_a_failure_with_an_end_and_not_a_run() {
     let world = World::new();
     let (service, _) = serve(&world, "engine,api,worker");
     let place = world.path().join("data/worker/logs");

@@ -33,6 +33,15 @@ const TASK_STATES: [(&str, u64); 10] = [
     ("FORCED_SUCCESS", 13),
     ("DISPATCH", 17),
 ];
+/// What the engine carries out itself, so that no worker has it.
+const ON_ENGINE: [&str; 6] = [
+    "CONDITIONS",
+    "SWITCH",
+    "SUB_WORKFLOW",
+    "DEPENDENT",
+    "DYNAMIC",
+    "BLOCKING",
+];
 /// States of a task that ended badly, each with a reason and an end.
 const BAD: [&str; 3] = ["FAILURE", "NEED_FAULT_TOLERANCE", "KILL"];
 
@@ -83,8 +92,7 @@ pub(crate) fn check_rows(rows: &[Value]) {
             assert_ne!(reason, "", "no reason: {row}");
         }
         assert!(row["submit_time"].is_string(), "{row}");
-        let ended = BAD.contains(&state) || state == "SUCCESS";
-        assert!(!ended || row["end_time"].is_string(), "no end: {row}");
+        check_place_and_times(row, state);
         if let (Some(start), Some(end)) = (row["start_time"].as_str(), row["end_time"].as_str()) {
             assert!(start <= end, "it ended before it started: {row}");
         }
@@ -95,5 +103,23 @@ pub(crate) fn check_rows(rows: &[Value]) {
     for row in rows.iter().filter(|row| row["valid"] == true) {
         let newest = newest[row["name"].as_str().expect("a name")];
         assert_eq!(row["attempt"], newest, "an old attempt counts: {row}");
+    }
+}
+
+/// What a worker has says where, what runs says since when, what has ended says when, and what has not begun
+/// has no start.
+#[track_caller]
+fn check_place_and_times(row: &Value, state: &str) {
+    let ended = BAD.contains(&state) || ["SUCCESS", "FORCED_SUCCESS"].contains(&state);
+    assert!(!ended || row["end_time"].is_string(), "no end: {row}");
+    let kind = row["type"].as_str().expect("a type");
+    let has_host = row["host"].as_str().is_some_and(|host| !host.is_empty());
+    if state == "DISPATCH" || (state == "RUNNING_EXECUTION" && !ON_ENGINE.contains(&kind)) {
+        assert!(has_host, "nobody knows where: {row}");
+    }
+    let runs = state == "RUNNING_EXECUTION";
+    assert!(!runs || row["start_time"].is_string(), "no start: {row}");
+    if ["SUBMITTED_SUCCESS", "DELAY_EXECUTION", "DISPATCH"].contains(&state) {
+        assert!(row["start_time"].is_null(), "a start too early: {row}");
     }
 }

@@ -10,6 +10,7 @@ mod run;
 mod service;
 
 mod blocking;
+mod catalogues;
 mod conditions;
 mod dependent;
 mod dispatch;

@@ -4,7 +4,7 @@ use super::*;
 
 /// Of the catalogue of failures: A14, B9, B50, A3-11, H-08.
 #[test]
-fn a4_a10_a_result_told_three_times_submits_the_successors_once() {
+fn d04_d10_a_result_told_three_times_submits_the_successors_once() {
     let mut world = World::of(diamond());
     world.succeed("top");
     let words = Command::Task {
@@ -24,7 +24,7 @@ fn a4_a10_a_result_told_three_times_submits_the_successors_once() {
 
 /// Of the catalogue of failures: B7, A3-06.
 #[test]
-fn a7_a8_words_in_the_wrong_order_move_the_run_on_all_the_same() {
+fn d07_d08_words_in_the_wrong_order_move_the_run_on_all_the_same() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
     world.dispatch("a");
     assert_eq!(
@@ -40,7 +40,7 @@ fn a7_a8_words_in_the_wrong_order_move_the_run_on_all_the_same() {
 
 /// Of the catalogue of failures: B24.
 #[test]
-fn a21_a_refused_task_seeks_another_worker() {
+fn d21_a_refused_task_seeks_another_worker() {
     let mut world = World::of(vec![task("a", &[])]);
     world.dispatch("a");
     assert_eq!(
@@ -56,7 +56,7 @@ fn a21_a_refused_task_seeks_another_worker() {
 
 /// Of the catalogue of failures: A24, B29, B56, A0-01, H-04.
 #[test]
-fn a36_a37_a_lost_worker_costs_an_attempt_and_no_retry() {
+fn d36_d37_a_lost_worker_costs_an_attempt_and_no_retry() {
     for failure in [FailureStrategy::Continue, FailureStrategy::End] {
         let mut world = World::start(
             vec![task("a", &[]), task("b", &["a"])],
@@ -78,7 +78,7 @@ fn a36_a37_a_lost_worker_costs_an_attempt_and_no_retry() {
 }
 
 #[test]
-fn a36_a_lost_attempt_that_was_replaced_is_not_why_a_run_failed() {
+fn d36_a_lost_attempt_that_was_replaced_is_not_why_a_run_failed() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
     world.run_on_worker("a");
     world.lose("a", "w");
@@ -91,7 +91,7 @@ fn a36_a_lost_attempt_that_was_replaced_is_not_why_a_run_failed() {
 
 /// Of the catalogue of failures: A10, H-05.
 #[test]
-fn a39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
+fn d39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
     world.run_on_worker("a");
     world.lose("a", "w");
@@ -116,7 +116,7 @@ fn a39_a_late_result_of_the_lost_attempt_is_noted_and_moves_nothing() {
 
 /// Of the catalogue of failures: B13, H-26.
 #[test]
-fn a39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended() {
+fn d39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended() {
     let mut world = World::of(vec![task("a", &[])]);
     world.run_on_worker("a");
     world.lose("a", "w");
@@ -137,7 +137,7 @@ fn a39_a_late_result_after_the_end_of_the_run_is_noted_and_the_run_stays_ended()
 
 /// Of the catalogue of failures: A0-23.
 #[test]
-fn a_worker_lost_while_the_run_stops_is_not_replaced() {
+fn issue_12440_a_worker_lost_while_the_run_stops_is_not_replaced() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
     world.run_on_worker("a");
     world.run_on_worker("b");
@@ -161,7 +161,7 @@ fn a_worker_lost_while_a_failed_run_ends_is_not_replaced() {
 
 /// Of the catalogue of failures: A16, B1, B49, B51, A3-01, A3-46, H-17.
 #[test]
-fn a17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
+fn d17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
     let mut world = World::of(diamond());
     world.dispatch("top");
     let result = Command::Task {
@@ -182,7 +182,7 @@ fn a17_a_refused_or_forgotten_decision_leaves_the_log_as_the_only_truth() {
 
 /// Of the catalogue of failures: B65.
 #[test]
-fn a42_a43_a_run_read_from_the_log_goes_on_where_it_was_at_every_point() {
+fn d42_d43_a_run_read_from_the_log_goes_on_where_it_was_at_every_point() {
     let mut world = World::of(diamond());
     for name in ["top", "right", "left", "bottom"] {
         world.run = world.reread();
@@ -201,7 +201,7 @@ fn a42_a43_a_run_read_from_the_log_goes_on_where_it_was_at_every_point() {
 
 /// Of the catalogue of failures: B32, B48, B65, H-01, H-25.
 #[test]
-fn a43_the_end_of_a_task_and_what_follows_from_it_are_one_decision() {
+fn d43_the_end_of_a_task_and_what_follows_from_it_are_one_decision() {
     let mut world = World::of(diamond());
     world.dispatch("top");
     assert_eq!(
@@ -217,7 +217,7 @@ fn a43_the_end_of_a_task_and_what_follows_from_it_are_one_decision() {
 
 /// Of the catalogue of failures: H-14.
 #[test]
-fn a44_after_a_takeover_the_run_owes_what_it_owed() {
+fn d44_after_a_takeover_the_run_owes_what_it_owed() {
     let mut world = World::of(vec![
         task("queued", &[]),
         task("asked", &[]),

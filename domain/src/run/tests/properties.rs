@@ -46,6 +46,9 @@ struct Audit {
     /// Attempts that have not ended, and failed ones that are to be followed by another.
     open: BTreeMap<TaskCode, u32>,
     due: BTreeSet<TaskCode>,
+    /// Tasks whose newest attempt is to be followed by another: it failed within its budget, was lost, or
+    /// somebody wants it run again.
+    again: BTreeSet<TaskCode>,
     chosen: BTreeSet<TaskCode>,
 }
 
@@ -75,6 +78,11 @@ impl Audit {
         match event {
             TaskEvent::Submitted { attempt, .. } => {
                 assert!(self.submitted.insert((task, *attempt)), "submitted twice");
+                assert_eq!(
+                    self.again.remove(&task),
+                    *attempt > 1,
+                    "{task}: attempt {attempt} follows from nothing"
+                );
                 assert_eq!(self.open.insert(task, *attempt), None, "two open attempts");
                 self.due.remove(&task);
                 assert!(self.chosen.contains(&task), "{task} takes no part");
@@ -94,15 +102,25 @@ impl Audit {
                 self.end(task, *attempt);
                 if retry_at.is_some() {
                     self.due.insert(task);
+                    self.again.insert(task);
                 }
             }
-            TaskEvent::Lost { attempt, .. } => self.end(task, *attempt),
+            TaskEvent::Lost {
+                attempt, replaced, ..
+            } => {
+                self.end(task, *attempt);
+                if *replaced {
+                    self.again.insert(task);
+                }
+            }
             TaskEvent::RetryAbandoned { .. } | TaskEvent::SuccessForced { .. } => {
                 self.due.remove(&task);
+                self.again.remove(&task);
             }
             // What was paused has not ended; it may be forgotten all the same.
             TaskEvent::Invalidated { .. } => {
                 self.open.remove(&task);
+                self.again.insert(task);
             }
             TaskEvent::LateReported { .. } | TaskEvent::SlotReleased { .. } => {}
             TaskEvent::DelayPassed { attempt, .. }
@@ -136,7 +154,13 @@ impl Audit {
 
 /// What is true of the whole log.
 fn audit(world: &World) {
-    assert_eq!(world.reread(), world.run);
+    let (once, twice) = (world.reread(), world.reread());
+    assert_eq!(once, world.run);
+    assert_eq!(once, twice);
+    assert!(
+        once.obligations().eq(world.run.obligations()),
+        "whoever reads it owes what was owed, and nothing else"
+    );
     let mut audit = Audit::default();
     for step in &world.log {
         audit.read(world.run.definition(), step);
@@ -148,7 +172,7 @@ proptest! {
 
     /// Of the catalogue of failures: A6, B14, B64b, B66, A0-37, A3-45, H-15.
     #[test]
-    fn a_run_ends_and_its_log_makes_sense_whatever_happens_to_it(
+    fn i3_i6_i8_a_run_ends_and_its_log_makes_sense_whatever_happens_to_it(
         (flow, submission) in some_start(false),
         turns in prop::collection::vec(some_turn(), 0..80),
     ) {
@@ -197,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn a_run_that_was_paused_anywhere_and_resumed_ends_as_one_that_was_not(
+    fn issue_15575_16937_a_run_that_was_paused_anywhere_and_resumed_ends_as_one_that_was_not(
         (flow, submission) in some_start(true),
         before in 0..10_usize,
     ) {

@@ -25,7 +25,7 @@ fn a_pause_lets_what_runs_end_and_what_becomes_ready_gets_a_row() {
 
 /// Of the catalogue of failures: B60.
 #[test]
-fn resuming_a_paused_task_adds_no_attempt() {
+fn issue_2781_resuming_a_paused_task_adds_no_attempt() {
     let mut world = World::of(abc());
     assert_eq!(
         world.pause(),
@@ -90,7 +90,7 @@ fn a_retry_that_a_pause_gives_up_ends_all_where_one_failure_does() {
 }
 
 #[test]
-fn a_pause_gives_a_pending_retry_up() {
+fn issue_10012_a_pause_gives_a_pending_retry_up() {
     let mut world = World::of(vec![retried("a", &[], 3)]);
     world.fail("a");
     assert_eq!(
@@ -131,7 +131,7 @@ fn a_pausing_run_can_be_stopped() {
 }
 
 #[test]
-fn resuming_a_stopped_run_makes_new_attempts_of_what_was_killed_with_a_fresh_budget() {
+fn issue_15575_resuming_a_stopped_run_makes_new_attempts_of_what_was_killed_with_a_fresh_budget() {
     let mut world = World::of(vec![retried("a", &[], 1), task("b", &["a"])]);
     world.fail("a");
     world.wake("a", 10);
@@ -369,7 +369,7 @@ fn forcing_a_killed_task_or_one_that_waits_for_its_retry_starts_its_successors_t
 }
 
 #[test]
-fn forcing_a_task_of_an_ended_run_lets_a_recovery_go_on_from_there() {
+fn issue_11238_13976_forcing_a_task_of_an_ended_run_lets_a_recovery_go_on_from_there() {
     let mut world = World::of(abc());
     world.fail("a");
     world.ended(WorkflowState::Failure);

@@ -197,7 +197,7 @@ fn the_graph_that_hung() -> Vec<TaskSpec> {
 }
 
 #[test]
-fn user_pain_18131_18318_18406_a_join_behind_a_failed_node_does_not_hold_the_run() {
+fn issue_18131_18318_18406_a_join_behind_a_failed_node_does_not_hold_the_run() {
     let orders = [
         ["1", "2", "3", "4"],
         ["1", "2", "4", "3"],
@@ -222,7 +222,7 @@ fn user_pain_18131_18318_18406_a_join_behind_a_failed_node_does_not_hold_the_run
 }
 
 #[test]
-fn user_pain_18131_18318_18406_under_end_the_run_ends_as_soon_as_what_runs_is_dead() {
+fn issue_18131_18318_18406_under_end_the_run_ends_as_soon_as_what_runs_is_dead() {
     // 4 has not begun, is queued, runs, or has ended when 3 fails.
     for (before, killed) in [
         (&["1"][..], &[][..]),
@@ -341,7 +341,7 @@ fn a_submission_is_checked_against_its_workflow() {
 
 /// Of the catalogue of failures: A0-67.
 #[test]
-fn a5_a_dry_run_decides_everything_and_asks_no_worker() {
+fn d05_a_dry_run_decides_everything_and_asks_no_worker() {
     let world = World::start(
         diamond(),
         Submission {

@@ -4,7 +4,7 @@ use super::*;
 
 /// Of the catalogue of failures: B59, A3-41.
 #[test]
-fn a28_a_stop_while_a_task_is_queued_ends_the_run_at_once() {
+fn d28_a_stop_while_a_task_is_queued_ends_the_run_at_once() {
     let mut world = World::of(vec![task("a", &[]), task("b", &["a"])]);
     assert_eq!(
         world.stop(),
@@ -18,7 +18,7 @@ fn a28_a_stop_while_a_task_is_queued_ends_the_run_at_once() {
 
 /// Of the catalogue of failures: A7, A3-43.
 #[test]
-fn a29_a31_a_stop_while_a_worker_has_the_task_waits_for_its_word() {
+fn d29_d31_a_stop_while_a_worker_has_the_task_waits_for_its_word() {
     for words in [
         vec![],
         vec![Word::Accepted],
@@ -156,7 +156,7 @@ fn killing_one_task_leaves_the_others_alone_and_the_run_ends_stopped() {
 }
 
 #[test]
-fn a31_killing_a_running_task_is_carried_out_by_its_worker() {
+fn d31_killing_a_running_task_is_carried_out_by_its_worker() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
     world.run_on_worker("a");
     assert_eq!(world.kill("a"), ["a kill_requested"]);
@@ -168,7 +168,7 @@ fn a31_killing_a_running_task_is_carried_out_by_its_worker() {
 
 /// Of the catalogue of failures: A4.
 #[test]
-fn a23_what_was_killed_is_not_dispatched() {
+fn d23_what_was_killed_is_not_dispatched() {
     let mut world = World::of(vec![task("a", &[]), task("b", &[])]);
     world.kill("a");
     let refused = world.try_ask(&Command::Task {

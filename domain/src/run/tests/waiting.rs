@@ -119,7 +119,7 @@ fn a_delay_is_waited_out_once_and_a_stop_does_not_wait_for_it() {
 
 /// Of the catalogue of failures: A3-31.
 #[test]
-fn a_task_killed_by_its_timeout_ends_the_run_in_stop_and_is_not_retried() {
+fn issue_14428_15545_15553_a_task_killed_by_its_timeout_ends_the_run_in_stop_and_is_not_retried() {
     for (strategy, alerts) in [
         (TimeoutStrategy::Failed, 0),
         (TimeoutStrategy::WarnFailed, 1),
@@ -164,7 +164,7 @@ fn a_timeout_that_warns_tells_somebody_once_and_the_task_goes_on() {
 }
 
 #[test]
-fn a_task_that_no_worker_takes_in_time_fails_and_its_retries_apply() {
+fn d18_d19_a_task_that_no_worker_takes_in_time_fails_and_its_retries_apply() {
     let mut impatient = retried("a", &[], 1);
     impatient.policy.dispatch_timeout = Some(Duration::from_secs(5));
     let mut world = World::of(vec![impatient]);
@@ -193,7 +193,7 @@ fn the_run_says_how_long_its_tasks_wait_for_a_worker_when_they_do_not() {
 
 /// Of the catalogue of failures: A3-34, H-11.
 #[test]
-fn a_task_of_a_group_waits_for_its_slot_and_gives_it_back() {
+fn issue_11399_a_task_of_a_group_waits_for_its_slot_and_gives_it_back() {
     let mut world = World::of(vec![grouped("a", &[]), task("b", &["a"])]);
     assert_eq!(world.find_worker(), [""; 0]);
     assert_eq!(

@@ -34,7 +34,7 @@ fn a_failure_without_a_budget_is_for_good() {
 
 /// Of the catalogue of failures: B56, B58, A3-22.
 #[test]
-fn a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
+fn issue_14928_15135_15763_a_failure_within_the_budget_waits_out_the_interval_and_is_tried_again() {
     let answer = given(&running())
         .when(&report_failure(1, "a", 1))
         .then(&[failed_for_now(1)])
@@ -98,7 +98,7 @@ fn only_a_failure_is_retried() {
 
 /// Of the catalogue of failures: B27.
 #[test]
-fn a24_a25_a_failure_before_the_start_is_retried_after_the_interval() {
+fn d24_d25_a_failure_before_the_start_is_retried_after_the_interval() {
     // No work directory, no such user: the worker's first word is the end, and its clock may be wrong.
     let early = Report {
         started: None,
@@ -124,7 +124,7 @@ fn a24_a25_a_failure_before_the_start_is_retried_after_the_interval() {
 }
 
 #[test]
-fn a27_a_failure_before_the_body_exists_is_a_failure_with_an_end() {
+fn d27_a_failure_before_the_body_exists_is_a_failure_with_an_end() {
     let early = Report {
         started: None,
         exit_code: None,
@@ -154,7 +154,7 @@ fn a27_a_failure_before_the_body_exists_is_a_failure_with_an_end() {
 }
 
 #[test]
-fn a28_a_kill_in_the_queue_is_carried_out_at_once() {
+fn d28_a_kill_in_the_queue_is_carried_out_at_once() {
     let killed = ended_unstarted(1, Outcome::Kill, "alice asked");
     given(&[submitted()])
         .when(&kill())
@@ -164,7 +164,7 @@ fn a28_a_kill_in_the_queue_is_carried_out_at_once() {
 }
 
 #[test]
-fn a29_a31_a_kill_of_what_a_worker_has_is_its_to_carry_out() {
+fn d29_d31_a_kill_of_what_a_worker_has_is_its_to_carry_out() {
     for (past, must_also_send) in [(asked(), true), (on_worker(), false), (running(), false)] {
         let before = fold(TaskInstance::default(), &past).state();
         let answer = given(&past).when(&kill()).then(&[kill_requested(1)]);
@@ -189,7 +189,7 @@ fn a29_a31_a_kill_of_what_a_worker_has_is_its_to_carry_out() {
 }
 
 #[test]
-fn a32_the_kill_is_told_before_the_attempt_is_sent() {
+fn d32_the_kill_is_told_before_the_attempt_is_sent() {
     let task = fold(TaskInstance::default(), &and(asked(), kill_requested(1)));
     let owed: Vec<_> = task.owes();
     let place = |wanted: fn(&Obligation) -> bool| owed.iter().position(wanted).unwrap();
@@ -200,7 +200,7 @@ fn a32_the_kill_is_told_before_the_attempt_is_sent() {
 }
 
 #[test]
-fn a32_a_worker_that_refuses_an_attempt_it_shall_kill_has_killed_it() {
+fn d32_a_worker_that_refuses_an_attempt_it_shall_kill_has_killed_it() {
     given(&and(asked(), kill_requested(1)))
         .when(&refuse(1, "a"))
         .then(&[refused(1), ended_unstarted(1, Outcome::Kill, "alice asked")])
@@ -208,7 +208,7 @@ fn a32_a_worker_that_refuses_an_attempt_it_shall_kill_has_killed_it() {
 }
 
 #[test]
-fn a33_a_kill_of_what_was_never_submitted_is_refused() {
+fn d33_a_kill_of_what_was_never_submitted_is_refused() {
     given(&[]).when(&kill()).then_refused(
         "KILL is not allowed: task attempt 0 is not submitted; nothing is allowed any more",
     );
@@ -220,7 +220,7 @@ fn a33_a_kill_of_what_was_never_submitted_is_refused() {
 }
 
 #[test]
-fn a34_a_killed_attempt_that_starts_all_the_same_stays_to_be_killed() {
+fn d34_a_killed_attempt_that_starts_all_the_same_stays_to_be_killed() {
     let answer = given(&and(asked(), kill_requested(1)))
         .when(&report_started(1, "a"))
         .then(&[dispatched(1), started(1)]);
@@ -246,7 +246,7 @@ fn a34_a_killed_attempt_that_starts_all_the_same_stays_to_be_killed() {
 
 /// Of the catalogue of failures: H-19.
 #[test]
-fn a35_a_kill_stays_owed_until_the_worker_reports_an_end() {
+fn d35_a_kill_stays_owed_until_the_worker_reports_an_end() {
     let dying = and(running(), kill_requested(1));
     for word in [accept(1, "a"), refuse(1, "a"), report_started(1, "a")] {
         let answer = given(&dying).when(&word).then_nothing();

@@ -16,7 +16,7 @@ fn replaced() -> Vec<Event> {
 
 /// Of the catalogue of failures: A0-01, A0-02, A0-04, H-09.
 #[test]
-fn a36_a37_a45_an_attempt_whose_worker_dies_is_replaced_at_once_and_costs_no_retry() {
+fn d36_d37_d45_an_attempt_whose_worker_dies_is_replaced_at_once_and_costs_no_retry() {
     for past in [asked(), on_worker(), running()] {
         given(&past)
             .when(&lose(worker("a"), true))
@@ -32,7 +32,7 @@ fn a36_a37_a45_an_attempt_whose_worker_dies_is_replaced_at_once_and_costs_no_ret
 }
 
 #[test]
-fn a36_the_refusals_of_a_lost_attempt_are_not_held_against_the_next() {
+fn d36_the_refusals_of_a_lost_attempt_are_not_held_against_the_next() {
     let past = [
         asked(),
         vec![refused(1), requested(1, worker("b")), lost(1)],
@@ -65,7 +65,7 @@ fn a_lost_attempt_that_nobody_wants_is_not_replaced() {
 
 /// Of the catalogue of failures: A0-06, A0-11, H-16.
 #[test]
-fn a38_only_the_incarnation_that_died_loses_its_attempts() {
+fn d38_only_the_incarnation_that_died_loses_its_attempts() {
     for stranger in [reborn("a", 2), worker("b")] {
         given(&running()).when(&lose(stranger, true)).then_nothing();
     }
@@ -80,7 +80,7 @@ fn a38_only_the_incarnation_that_died_loses_its_attempts() {
 
 /// Of the catalogue of failures: A0-05, A0-16, H-03, H-06.
 #[test]
-fn a38_what_no_worker_has_cannot_be_lost() {
+fn d38_what_no_worker_has_cannot_be_lost() {
     for past in [
         vec![],
         vec![submitted()],
@@ -93,7 +93,7 @@ fn a38_what_no_worker_has_cannot_be_lost() {
 
 /// Of the catalogue of failures: H-05.
 #[test]
-fn a39_a_result_of_a_fenced_attempt_is_noted_once_and_the_new_attempt_goes_on() {
+fn d39_a_result_of_a_fenced_attempt_is_noted_once_and_the_new_attempt_goes_on() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Kill] {
         let new = [replaced(), vec![requested(2, worker("b")), dispatched(2)]].concat();
         let before = fold(TaskInstance::default(), &new);
@@ -108,7 +108,7 @@ fn a39_a_result_of_a_fenced_attempt_is_noted_once_and_the_new_attempt_goes_on() 
 }
 
 #[test]
-fn a39_each_fenced_attempt_may_be_reported_in_any_order() {
+fn d39_each_fenced_attempt_may_be_reported_in_any_order() {
     let past = [
         replaced(),
         vec![requested(2, worker("b")), lost(2), resubmitted(3, 0)],
@@ -123,7 +123,7 @@ fn a39_each_fenced_attempt_may_be_reported_in_any_order() {
 }
 
 #[test]
-fn a39_other_words_about_a_fenced_attempt_change_nothing() {
+fn d39_other_words_about_a_fenced_attempt_change_nothing() {
     for word in [
         accept(1, "a"),
         refuse(1, "a"),
@@ -137,7 +137,7 @@ fn a39_other_words_about_a_fenced_attempt_change_nothing() {
 }
 
 #[test]
-fn a39_a_result_of_a_lost_attempt_without_a_successor_does_not_bring_the_task_back() {
+fn d39_a_result_of_a_lost_attempt_without_a_successor_does_not_bring_the_task_back() {
     let answer = given(&and(running(), lost_for_good(1)))
         .when(&report_finished(1, "a", Outcome::Success))
         .then(&[late(1, Outcome::Success)]);

@@ -212,7 +212,7 @@ proptest! {
 
     /// Of the catalogue of failures: H-26.
     #[test]
-    fn no_news_brings_back_what_has_ended(
+    fn i1_no_news_brings_back_what_has_ended(
         past in prop::collection::vec(some_command(), 1..40),
         news in prop::collection::vec(some_news(), 1..20),
     ) {
@@ -261,7 +261,7 @@ proptest! {
 
     /// Of the catalogue of failures: A3-10, A3-52.
     #[test]
-    fn every_order_and_number_of_the_reports_of_an_attempt_ends_in_the_same_state(
+    fn i2_every_order_and_number_of_the_reports_of_an_attempt_ends_in_the_same_state(
         order in prop::collection::vec(0..3_usize, 0..12),
         outcome in some_outcome(),
         searching in any::<bool>(),
@@ -301,6 +301,11 @@ proptest! {
             Outcome::Kill => Stage::Killed { reason },
         };
         prop_assert_eq!(&task.stage, &expected);
+        let mut in_order = fold(TaskInstance::default(), &past);
+        for word in &words {
+            in_order = fold(in_order.clone(), &in_order.decide(word).unwrap());
+        }
+        prop_assert_eq!(&task, &in_order, "each word once, in its order, is the same");
         let ends = log.iter().filter(|event| matches!(event, Event::Finished { .. }));
         prop_assert_eq!(ends.count(), 1);
         let starts = log.iter().filter(|event| matches!(event, Event::Started { .. }));

@@ -7,7 +7,7 @@ use crate::testing::{fold, reborn};
 
 /// Of the catalogue of failures: B33, A3-47.
 #[test]
-fn a_task_is_submitted_once() {
+fn d51_a_task_is_submitted_once() {
     given(&[])
         .when(&submit())
         .then(&[submitted()])
@@ -15,7 +15,7 @@ fn a_task_is_submitted_once() {
             attempt: 1,
             refusals: 0,
         }]);
-    for past in [vec![submitted()], asked(), running()] {
+    for past in [vec![submitted()], asked(), on_worker(), running()] {
         given(&past).when(&submit()).then_nothing();
     }
     given(&and(running(), finished(1, Outcome::Success)))
@@ -54,7 +54,7 @@ fn two_workers_are_never_asked_for_one_attempt() {
 
 /// Of the catalogue of failures: B5.
 #[test]
-fn a1_accepted_by_a_worker_it_is_dispatched_and_has_not_started() {
+fn d01_accepted_by_a_worker_it_is_dispatched_and_has_not_started() {
     let answer = given(&asked())
         .when(&accept(1, "a"))
         .then(&[dispatched(1)])
@@ -68,7 +68,7 @@ fn a1_accepted_by_a_worker_it_is_dispatched_and_has_not_started() {
 }
 
 #[test]
-fn a3_it_runs_when_the_worker_says_so() {
+fn d03_it_runs_when_the_worker_says_so() {
     let answer = given(&on_worker())
         .when(&report_started(1, "a"))
         .then(&[started(1)]);
@@ -76,7 +76,7 @@ fn a3_it_runs_when_the_worker_says_so() {
 }
 
 #[test]
-fn a4_a_success_keeps_its_outputs_for_the_successors_and_owes_nothing() {
+fn d04_a_success_keeps_its_outputs_for_the_successors_and_owes_nothing() {
     let answer = given(&running())
         .when(&report_finished(1, "a", Outcome::Success))
         .then(&[finished(1, Outcome::Success)])
@@ -93,7 +93,7 @@ fn a4_a_success_keeps_its_outputs_for_the_successors_and_owes_nothing() {
 }
 
 #[test]
-fn a5_a_dry_run_ends_without_a_worker() {
+fn d05_a_dry_run_ends_without_a_worker() {
     let done = conclude(Outcome::Success);
     given(&[submitted()])
         .when(&done)
@@ -109,7 +109,7 @@ fn a5_a_dry_run_ends_without_a_worker() {
 
 /// Of the catalogue of failures: B7.
 #[test]
-fn a5_a_result_may_be_the_first_and_only_report() {
+fn d05_a_result_may_be_the_first_and_only_report() {
     given(&asked())
         .when(&report_finished(1, "a", Outcome::Success))
         .then(&[dispatched(1), finished(1, Outcome::Success)]);
@@ -117,7 +117,7 @@ fn a5_a_result_may_be_the_first_and_only_report() {
 
 /// Of the catalogue of failures: B4, B6.
 #[test]
-fn a7_a_start_before_the_acceptance_is_both_and_the_acceptance_then_says_nothing_new() {
+fn d07_a_start_before_the_acceptance_is_both_and_the_acceptance_then_says_nothing_new() {
     let past = [dispatched(1), started(1)];
     given(&asked()).when(&report_started(1, "a")).then(&past);
     given(&[asked(), past.to_vec()].concat())
@@ -127,7 +127,7 @@ fn a7_a_start_before_the_acceptance_is_both_and_the_acceptance_then_says_nothing
 
 /// Of the catalogue of failures: B7, A3-12, H-07.
 #[test]
-fn a8_a_result_before_running_ends_the_attempt() {
+fn d08_a_result_before_running_ends_the_attempt() {
     let ended = and(on_worker(), finished(1, Outcome::Success));
     given(&on_worker())
         .when(&report_finished(1, "a", Outcome::Success))
@@ -138,7 +138,7 @@ fn a8_a_result_before_running_ends_the_attempt() {
 
 /// Of the catalogue of failures: B8.
 #[test]
-fn a9_a_repeated_start_changes_nothing() {
+fn d09_a_repeated_start_changes_nothing() {
     for _ in 0..3 {
         given(&running())
             .when(&report_started(1, "a"))
@@ -146,9 +146,34 @@ fn a9_a_repeated_start_changes_nothing() {
     }
 }
 
+/// Of the catalogue of failures: B10.
+#[test]
+fn d11_a_delay_that_passes_once_more_after_the_start_takes_nothing_back() {
+    let delayed = Event::Submitted {
+        attempt: 1,
+        retry_times: 0,
+        delay_until: Some(at(NOW)),
+        task_group: None,
+        dispatch_by: None,
+    };
+    let passed = Event::DelayPassed {
+        attempt: 1,
+        dispatch_by: None,
+    };
+    let past = [
+        delayed,
+        passed,
+        requested(1, worker("a")),
+        dispatched(1),
+        started(1),
+    ];
+    let answer = given(&past).when(&wake(NOW + 60)).then_nothing();
+    assert_eq!(answer.state.state(), Some(TaskState::RunningExecution));
+}
+
 /// Of the catalogue of failures: B9.
 #[test]
-fn a10_a_repeated_result_changes_nothing_and_charges_no_retry() {
+fn d10_a_repeated_result_changes_nothing_and_charges_no_retry() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Kill] {
         let ended = and(running(), finished(1, outcome));
         let again = given(&ended)
@@ -164,7 +189,7 @@ fn a10_a_repeated_result_changes_nothing_and_charges_no_retry() {
 }
 
 #[test]
-fn a12_a_success_after_the_kill_does_not_bring_the_task_back() {
+fn d12_a_success_after_the_kill_does_not_bring_the_task_back() {
     let killed = [
         submitted(),
         ended_unstarted(1, Outcome::Kill, "alice asked"),
@@ -177,7 +202,7 @@ fn a12_a_success_after_the_kill_does_not_bring_the_task_back() {
 
 /// Of the catalogue of failures: B2.
 #[test]
-fn a13_a_start_that_was_lost_counts_when_it_is_sent_again() {
+fn d13_a_start_that_was_lost_counts_when_it_is_sent_again() {
     let before = fold(TaskInstance::default(), &on_worker());
     assert_eq!(before.state(), Some(TaskState::Dispatch));
     given(&on_worker())
@@ -187,7 +212,7 @@ fn a13_a_start_that_was_lost_counts_when_it_is_sent_again() {
 
 /// Of the catalogue of failures: H-27.
 #[test]
-fn a14_a_result_that_was_lost_counts_when_it_is_sent_again_even_by_the_restarted_worker() {
+fn d14_a_result_that_was_lost_counts_when_it_is_sent_again_even_by_the_restarted_worker() {
     let again = Command::ReportFinished {
         attempt: 1,
         worker: reborn("a", 2),
@@ -201,7 +226,7 @@ fn a14_a_result_that_was_lost_counts_when_it_is_sent_again_even_by_the_restarted
 
 /// Of the catalogue of failures: A14, B17, B25, A3-58.
 #[test]
-fn a15_a16_reports_whose_acks_were_lost_have_no_second_effect_in_any_order() {
+fn d15_d16_reports_whose_acks_were_lost_have_no_second_effect_in_any_order() {
     let ended = and(running(), finished(1, Outcome::Success));
     for late in [
         accept(1, "a"),
@@ -215,7 +240,7 @@ fn a15_a16_reports_whose_acks_were_lost_have_no_second_effect_in_any_order() {
 }
 
 #[test]
-fn a17_a_decision_that_was_never_stored_is_taken_again_and_is_the_same() {
+fn d17_a_decision_that_was_never_stored_is_taken_again_and_is_the_same() {
     let before = fold(TaskInstance::default(), &running());
     let report = report_finished(1, "a", Outcome::Success);
     let first = before.decide(&report);
@@ -225,7 +250,7 @@ fn a17_a_decision_that_was_never_stored_is_taken_again_and_is_the_same() {
 
 /// Of the catalogue of failures: B22.
 #[test]
-fn a21_a_refused_attempt_waits_for_a_worker_again_and_counts_the_refusals() {
+fn d21_a_refused_attempt_waits_for_a_worker_again_and_counts_the_refusals() {
     given(&asked())
         .when(&refuse(1, "a"))
         .then(&[refused(1)])
@@ -245,7 +270,7 @@ fn a21_a_refused_attempt_waits_for_a_worker_again_and_counts_the_refusals() {
 
 /// Of the catalogue of failures: B23, B25.
 #[test]
-fn a21_a_refusal_by_somebody_else_or_after_the_acceptance_is_old_news() {
+fn d21_a_refusal_by_somebody_else_or_after_the_acceptance_is_old_news() {
     given(&asked()).when(&refuse(1, "b")).then_nothing();
     given(&on_worker()).when(&refuse(1, "a")).then_nothing();
     given(&running()).when(&refuse(1, "a")).then_nothing();
@@ -256,7 +281,7 @@ fn a21_a_refusal_by_somebody_else_or_after_the_acceptance_is_old_news() {
 
 /// Of the catalogue of failures: A4.
 #[test]
-fn a23_a_task_killed_in_the_queue_is_not_dispatched_any_more() {
+fn d23_a_task_killed_in_the_queue_is_not_dispatched_any_more() {
     let killed = [
         submitted(),
         ended_unstarted(1, Outcome::Kill, "alice asked"),
@@ -325,7 +350,7 @@ fn reports_of_attempts_that_never_were_change_nothing() {
 }
 
 #[test]
-fn a42_reports_kept_through_a_masters_death_are_taken_by_the_next_one() {
+fn d42_reports_kept_through_a_masters_death_are_taken_by_the_next_one() {
     let mut task = fold(TaskInstance::default(), &on_worker());
     for (word, expected) in [
         (report_started(1, "a"), started(1)),
@@ -342,7 +367,7 @@ fn a42_reports_kept_through_a_masters_death_are_taken_by_the_next_one() {
 }
 
 #[test]
-fn a44_after_a_takeover_nothing_that_a_worker_has_is_sent_again() {
+fn d44_after_a_takeover_nothing_that_a_worker_has_is_sent_again() {
     for past in [on_worker(), running()] {
         let task = fold(TaskInstance::default(), &past);
         let owed: Vec<_> = task.owes();

@@ -1,6 +1,7 @@
 //! Delays, slots of task groups, and how long an attempt looks for a worker.
 
 use super::*;
+use crate::aggregate::Aggregate;
 use crate::task_instance::{Obligation, TaskState};
 use crate::workflow_definition::TaskGroupRef;
 
@@ -80,7 +81,7 @@ fn delayed(until: i64, task_group: Option<TaskGroupRef>) -> Event {
 
 /// Of the catalogue of failures: B11.
 #[test]
-fn a_delayed_task_looks_for_a_worker_when_its_delay_has_passed() {
+fn d06_a_delayed_task_looks_for_a_worker_when_its_delay_has_passed() {
     let submit = Command::Submit(Terms {
         delay: Duration::from_secs(30),
         ..terms()
@@ -99,6 +100,17 @@ fn a_delayed_task_looks_for_a_worker_when_its_delay_has_passed() {
             dispatch_by: None,
         }])
         .owing(&[find_worker(1)]);
+}
+
+#[test]
+fn d30_a_kill_during_the_delay_is_carried_out_at_once() {
+    let past = [delayed(NOW + 30, Some(two_at_a_time()))];
+    let answer = given(&past)
+        .when(&kill())
+        .then(&[ended_unstarted(1, Outcome::Kill, "alice asked")])
+        .owing(&[]);
+    let late = answer.state.decide(&wake(NOW + 30));
+    assert_eq!(late, Ok(vec![]), "nobody waits for the delay any more");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::*;
 use crate::aggregate::Aggregate;
 use crate::id::InstanceId;
-use crate::task_instance::{Phase, Work};
+use crate::task_instance::{Phase, TaskState, Work};
 use crate::testing::fold;
 use crate::workflow_definition::{TaskGroupRef, Timeout, TimeoutStrategy};
 use crate::workflow_instance::WorkflowState;
@@ -342,4 +342,29 @@ fn every_command_has_all_its_columns() {
             );
         }
     }
+}
+
+#[test]
+fn d50_states_have_the_names_and_codes_that_clients_know() {
+    let known = [
+        ("SUBMITTED_SUCCESS", 0, false),
+        ("DELAY_EXECUTION", 12, false),
+        ("DISPATCH", 17, false),
+        ("RUNNING_EXECUTION", 1, false),
+        ("PAUSE", 3, true),
+        ("SUCCESS", 7, true),
+        ("FAILURE", 6, true),
+        ("KILL", 9, true),
+        ("NEED_FAULT_TOLERANCE", 8, true),
+        ("FORCED_SUCCESS", 13, true),
+    ];
+    assert_eq!(known.len(), TaskState::ALL.len());
+    for (state, (name, code, finished)) in TaskState::ALL.into_iter().zip(known) {
+        assert_eq!(
+            (state.name(), state.code(), state.is_finished()),
+            (name, code, finished)
+        );
+        assert_eq!(TaskState::from_code(code), Some(state));
+    }
+    assert_eq!(TaskState::from_code(2), None);
 }

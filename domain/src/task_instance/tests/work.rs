@@ -314,7 +314,26 @@ fn a_task_that_runs_too_long_is_told_of_or_killed_as_its_author_wants() {
 }
 
 #[test]
-fn a_check_that_takes_too_long_is_killed_at_once() {
+fn d52_the_time_of_a_task_counts_from_its_start_however_long_a_worker_has_it() {
+    let waits = fold(TaskInstance::default(), &on_worker());
+    assert_eq!(waits.deadline(), None);
+    given(&on_worker())
+        .when(&Command::Wake(Terms {
+            at: at(NOW + 86_400),
+            ..limited(TimeoutStrategy::Failed)
+        }))
+        .then_nothing();
+    let begins = given(&on_worker()).when(&Command::ReportStarted {
+        attempt: 1,
+        worker: worker("a"),
+        started: start(),
+        terms: limited(TimeoutStrategy::Failed),
+    });
+    assert_eq!(begins.state.deadline(), Some(at(NOW + 30)));
+}
+
+#[test]
+fn issue_17514_a_check_that_takes_too_long_is_killed_at_once() {
     let past = [submitted(), engaged(Work::Check, Some(NOW))];
     let answer = given(&past).when(&Command::Wake(limited(TimeoutStrategy::Failed)));
     assert_eq!(

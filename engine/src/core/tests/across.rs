@@ -119,7 +119,7 @@ fn a_release_waits_for_a_shard_that_is_away() {
 }
 
 #[test]
-fn a_slot_that_is_granted_while_the_run_is_being_read_is_found_by_the_run() {
+fn issue_15528_a_slot_that_is_granted_while_the_run_is_being_read_is_found_by_the_run() {
     let log = Arc::new(MemoryLog::new(2));
     let mut bench = with_a_slot_to_ask_for(&log, None);
     bench.handle(Input::LeaseLost { shard: SHARD });
@@ -154,7 +154,7 @@ fn a_slot_that_nobody_knows_to_have_is_given_back() {
 }
 
 #[test]
-fn a_run_waits_for_its_turn_also_when_the_shard_of_turns_is_read_again() {
+fn issue_15270_16474_a_run_waits_for_its_turn_also_when_the_shard_of_turns_is_read_again() {
     let log = Arc::new(MemoryLog::new(2));
     let mut bench = Bench::new(&log, "e1");
     bench.lease();

@@ -96,7 +96,7 @@ fn an_answer_to_a_question_of_an_earlier_life_starts_no_child() {
 }
 
 #[test]
-fn a_child_whose_parents_shard_is_read_again_tells_it_how_it_ended() {
+fn issue_10446_13776_14215_a_child_whose_parents_shard_is_read_again_tells_it_how_it_ended() {
     let mut bench = with_a_child();
     bench.handle(Input::LeaseLost { shard: SHARD });
     bench.lease();

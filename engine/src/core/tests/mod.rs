@@ -14,8 +14,11 @@ use store::{Append, Log, MemoryLog};
 
 mod across;
 mod asking;
+mod issues;
 mod over_time;
 mod ownership;
+mod reports;
+mod takeovers;
 
 use super::*;
 use crate::load::{self, Definitions};

@@ -56,7 +56,7 @@ fn a_run_stays_while_something_about_it_is_not_durable() {
 }
 
 #[test]
-fn a_run_whose_definition_cannot_be_read_stops_alone() {
+fn issue_13390_12440_a_run_whose_definition_cannot_be_read_stops_alone() {
     let mut bench = Bench::with_a_run(RetryPolicy::default());
     // Nobody has defined version 2; the core takes the word of whoever asks.
     let (workflow, submission) = wanted(RetryPolicy::default());

@@ -63,7 +63,7 @@ fn takeover() -> Bench {
 }
 
 #[test]
-fn a_takeover_asks_a_worker_what_it_has_and_takes_nothing_from_it() {
+fn d44_a_takeover_asks_a_worker_what_it_has_and_takes_nothing_from_it() {
     let mut second = takeover();
     assert_eq!(second.claims(7), [second.epoch]);
     // Until the worker has answered nothing is known.
@@ -123,7 +123,7 @@ fn what_a_worker_says_it_has_and_should_not_have_is_killed() {
 }
 
 #[test]
-fn an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
+fn d39_an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
     let mut bench = Bench::with_a_run(RetryPolicy::default());
     bench.hello(1, &[]);
     bench.accept(1, attempt(1));
@@ -138,7 +138,7 @@ fn an_attempt_that_was_given_up_is_killed_where_it_still_runs() {
 }
 
 #[test]
-fn what_a_worker_does_not_have_is_given_up() {
+fn d38_what_a_worker_does_not_have_is_given_up() {
     let mut second = takeover();
     second.holding(7, second.epoch, &[]);
     assert_eq!(
@@ -148,7 +148,7 @@ fn what_a_worker_does_not_have_is_given_up() {
 }
 
 #[test]
-fn a_worker_that_left_before_the_shard_was_read_is_given_up_like_any_other() {
+fn d45_a_worker_that_left_before_the_shard_was_read_is_given_up_like_any_other() {
     let mut bench = Bench::with_a_run(RetryPolicy::default());
     bench.hello(1, &[]);
     bench.accept(1, attempt(1));
