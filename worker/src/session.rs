@@ -134,16 +134,17 @@ async fn converse(
 ) -> Result<(), String> {
     let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
     let (wire, messages) = mpsc::unbounded_channel();
+    let heart = wire.downgrade();
     let up = Input::Up {
         session,
         endpoint: number,
-        wire: wire.clone(),
+        wire,
     };
     keeper
         .send(up)
         .await
         .map_err(|_| "the worker is going down")?;
-    let ended = exchange(session, channel, wire, messages, keeper, gauges).await;
+    let ended = exchange(session, channel, heart, messages, keeper, gauges).await;
     let _ = keeper.send(Input::Down { session }).await;
     ended
 }
@@ -151,7 +152,7 @@ async fn converse(
 async fn exchange(
     session: u64,
     channel: Channel,
-    wire: mpsc::UnboundedSender<WorkerMessage>,
+    wire: mpsc::WeakUnboundedSender<WorkerMessage>,
     messages: mpsc::UnboundedReceiver<WorkerMessage>,
     keeper: &mpsc::Sender<Input>,
     gauges: &Gauges,
@@ -185,6 +186,7 @@ async fn exchange(
         Duration::from_millis(u64::from(welcome.heartbeat_ms.clamp(50, 60_000))).mul_f64(0.8);
     let mut heartbeats = interval(every);
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The keeper alone holds the stream open: when it lets go, what was said still leaves, and the stream ends.
     loop {
         tokio::select! {
             frame = inbound.message() => match frame.map_err(|status| status.to_string())? {
@@ -192,7 +194,9 @@ async fn exchange(
                 None => return Ok(()),
             },
             _ = heartbeats.tick() => {
-                let _ = wire.send(heartbeat(gauges));
+                if let Some(wire) = wire.upgrade() {
+                    let _ = wire.send(heartbeat(gauges));
+                }
             }
         }
     }
@@ -214,6 +218,10 @@ async fn welcome(
         let first = frame.messages.remove(0);
         if let Some(engine_message::Body::Welcome(welcome)) = first.body {
             return Ok((welcome, frame));
+        }
+        if let Some(engine_message::Body::Refused(refused)) = first.body {
+            tracing::error!(why = %refused.reason, "an engine refuses this worker");
+            return Err(tonic::Status::already_exists(refused.reason));
         }
         return Err(tonic::Status::failed_precondition(
             "it spoke before it welcomed this worker",
@@ -264,6 +272,7 @@ fn weight(message: &WorkerMessage) -> usize {
         },
         Some(Body::Answer(answer)) => answer.rejected.len(),
         Some(Body::Holding(holding)) => holding.held.len() * 24,
+        Some(Body::Goodbye(goodbye)) => goodbye.ended.len() * 24,
         Some(Body::Heartbeat(_)) | None => 0,
     };
     text + 256

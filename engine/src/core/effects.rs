@@ -1,11 +1,12 @@
 //! From decisions to effects: what a task owes is noted when it is decided and leaves when it is durable.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use domain::run::{self, Run, Step, TaskCommand};
 use domain::task_instance::{Obligation, Stage};
 use domain::{
-    Aggregate, AttemptId, Fact, InstanceId, Rejection, ShardId, TaskId, Timestamp,
+    Aggregate, AttemptId, Fact, InstanceId, Rejection, ShardId, TaskId, Timestamp, WorkerRef,
     workflow_instance,
 };
 use proto::worker::{Ack, Dispatch, EngineMessage, Kill, engine_message};
@@ -212,8 +213,13 @@ impl Core {
                     self.offer(task);
                 }
             }
-            Obligation::FindWorker { refusals, .. } => {
+            Obligation::FindWorker { refusals, attempt } => {
                 self.set_timer(now.after(offer_backoff(refusals)), Timer::Offer(task));
+                if self.is_prepared(task, attempt)
+                    && let Some((group, rank)) = self.place_in_queue(task)
+                {
+                    self.queue.rest(&group, rank);
+                }
             }
             Obligation::Watch { attempt, worker } => {
                 if self.workers.hold(task, attempt, &worker, now) {
@@ -244,23 +250,26 @@ impl Core {
 
     /// Puts a task in the queue of those that wait for a worker.
     fn offer(&mut self, task: TaskId) {
-        let Some(run) = self
-            .shards
-            .get(&task.instance.shard())
-            .and_then(|shard| shard.run(task.instance))
-        else {
-            return;
-        };
-        if let (Some(spec), Some(state)) = (run.task_spec(task.task), run.task(task.task)) {
-            let rank = Rank {
-                refusals: state.refusals,
-                run: run.priority(),
-                task: spec.policy.priority,
-                id: task,
-            };
-            let group = run.group_of(task.task).unwrap_or_default().to_owned();
-            self.queue.push(&group, &rank);
+        if let Some((group, rank)) = self.place_in_queue(task) {
+            self.queue.push(&group, rank);
         }
+    }
+
+    /// The worker group that a task waits for, and how urgently.
+    fn place_in_queue(&self, task: TaskId) -> Option<(String, Rank)> {
+        let run = self
+            .shards
+            .get(&task.instance.shard())?
+            .run(task.instance)?;
+        let rank = Rank {
+            refusals: run.task(task.task)?.refusals,
+            run: run.priority(),
+            since: run.workflow().started_at.unwrap_or_default(),
+            instance: task.instance,
+            priority: run.task_spec(task.task)?.policy.priority,
+            code: task.task,
+        };
+        Some((run.group_of(task.task).unwrap_or_default().to_owned(), rank))
     }
 
     /// A refused task has waited long enough.
@@ -280,25 +289,66 @@ impl Core {
         }
     }
 
-    /// Gives waiting tasks to free workers, the most urgent first.
+    /// Gives waiting tasks to free workers, the most urgent first. What it costs depends on what has
+    /// changed: a group in which nobody came to wait and no worker got room is not looked at.
     pub(super) fn give_out(&mut self, now: Timestamp) {
         let by = self.by_engine("worker free");
-        for group in self.queue.groups() {
-            while let Some(worker) = self.workers.choose(&group) {
-                let Some(task) = self.queue.pop(&group) else {
+        let room = self.workers.take_room();
+        for (worker, _) in &room {
+            for group in self.workers.groups_of(worker) {
+                self.queue.touch(&group);
+            }
+        }
+        // One task of each group at a time, so that groups which share workers share them.
+        let mut groups = self.queue.take_due();
+        while let Some(group) = groups.pop_front() {
+            if let Some(task) = self.queue.first(&group)
+                && let Some(worker) = self.choose(&group, task)
+            {
+                self.place(now, task, worker, &by);
+                groups.push_back(group);
+            }
+        }
+        self.give_to_room(now, room, &by);
+    }
+
+    /// Room that a worker got cuts the rest of refused tasks short: of one task for each slot.
+    fn give_to_room(&mut self, now: Timestamp, room: Vec<(Arc<str>, u32)>, by: &Metadata) {
+        for (id, slots) in room {
+            let groups = self.workers.groups_of(&id);
+            for _ in 0..slots {
+                let Some((group, task)) = self.queue.first_resting(&groups) else {
                     break;
                 };
-                if !self.lease_holds(now, task.instance.shard()) {
-                    continue;
-                }
-                let command = run::Command::Task {
-                    task: task.task,
-                    command: TaskCommand::RequestDispatch { worker },
+                let Some(worker) = self.choose(&group, task) else {
+                    break;
                 };
-                if let Err(rejection) = self.decide(now, task.instance, &command, &by) {
-                    tracing::debug!(%task, %rejection, "not dispatched");
-                }
+                self.place(now, task, worker, by);
             }
+        }
+    }
+
+    /// A worker of the group for a task: not the one that refused or lost it last, if there is another.
+    fn choose(&mut self, group: &str, task: TaskId) -> Option<WorkerRef> {
+        let shard = self.shards.get(&task.instance.shard());
+        let run = shard.and_then(|shard| shard.run(task.instance));
+        let state = run.and_then(|run| run.task(task.task));
+        let shunned = state.and_then(|state| state.shunned.as_deref());
+        self.workers.choose(group, shunned)
+    }
+
+    /// Gives a waiting task to a worker.
+    fn place(&mut self, now: Timestamp, task: TaskId, worker: WorkerRef, by: &Metadata) {
+        self.queue.serve(task);
+        if !self.lease_holds(now, task.instance.shard()) {
+            return;
+        }
+        let command = run::Command::Task {
+            task: task.task,
+            command: TaskCommand::RequestDispatch { worker },
+        };
+        if let Err(rejection) = self.decide(now, task.instance, &command, by) {
+            tracing::debug!(%task, %rejection, "not dispatched");
         }
     }
 
@@ -425,7 +475,7 @@ impl Core {
                     };
                     self.tell(session, engine_message::Body::Ack(ack));
                 }
-                Effect::Owed(task, obligation) => self.meet(task, &obligation),
+                Effect::Owed(task, obligation) => self.meet(now, task, &obligation),
                 Effect::Letter(letter) => self.deliver(now, letter),
                 Effect::Tell(instance, number) => self.tell_people(instance, number),
                 Effect::KillStray(session, attempt) => self.kill_on(session, attempt),
@@ -440,7 +490,7 @@ impl Core {
 
     /// Tells a worker what a task owes it, if the worker is here. If it is not, its next hello brings
     /// the obligation up again.
-    fn meet(&mut self, task: TaskId, obligation: &Obligation) {
+    fn meet(&mut self, now: Timestamp, task: TaskId, obligation: &Obligation) {
         let (attempt, worker) = match obligation {
             Obligation::Send { attempt, worker } | Obligation::Kill { attempt, worker } => {
                 (attempt, worker)
@@ -487,6 +537,15 @@ impl Core {
         {
             return;
         }
+        let attempt = AttemptId { task, number };
+        if self.is_prepared(task, number) && self.workers.ask(&worker.id, attempt, now) {
+            self.dispatch(session, attempt);
+        }
+    }
+
+    /// Asks the worker of this session to run an attempt, if that is still wanted.
+    pub(super) fn dispatch(&mut self, session: SessionId, attempt: AttemptId) {
+        let AttemptId { task, number } = attempt;
         let run = self
             .shards
             .get(&task.instance.shard())
@@ -500,19 +559,13 @@ impl Core {
         let Some(assignment) = run.assignment(task.task) else {
             return;
         };
-        if !self.is_prepared(task, number) {
-            return;
-        }
         let environment = self
             .preparations
             .get(&task)
             .map(|(_, environment)| environment.to_string())
             .unwrap_or_default();
-        if !self.workers.ask(&worker.id, assignment.attempt) {
-            return;
-        }
         let dispatch = Dispatch {
-            attempt: Some(wire::attempt(assignment.attempt)),
+            attempt: Some(wire::attempt(attempt)),
             fencing_token: u64::from(number),
             epoch: self.epoch(task.instance.shard()),
             workflow: assignment.workflow,

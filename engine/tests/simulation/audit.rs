@@ -192,7 +192,8 @@ impl World {
                 | Body::NotOwner(_)
                 | Body::ReadLog(_)
                 | Body::Owner(_)
-                | Body::Engines(_),
+                | Body::Engines(_)
+                | Body::Refused(_),
             )
             | None => {
                 return;

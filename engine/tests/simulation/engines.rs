@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::Timestamp;
-use engine::core::{Core, Input, Output, Settings, Ticket};
+use engine::core::{Core, Dispatching, Input, Output, Settings, Ticket};
 use engine::load::{self, Definitions};
 use proto::worker::engine_message;
 use store::{Append, AppendError, Lease, Log};
@@ -36,6 +36,7 @@ impl Engine {
             worker_lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
+            dispatch: Dispatching::default(),
         };
         Self {
             number,

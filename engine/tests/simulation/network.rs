@@ -147,7 +147,8 @@ impl World {
                     engine_message::Body::Welcome(_)
                     | engine_message::Body::ReadLog(_)
                     | engine_message::Body::Owner(_)
-                    | engine_message::Body::Engines(_),
+                    | engine_message::Body::Engines(_)
+                    | engine_message::Body::Refused(_),
                 )
                 | None => {
                     vec![]

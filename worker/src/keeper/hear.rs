@@ -25,8 +25,8 @@ impl Keeper {
             Some(Body::Ack(ack)) => self.ack(ack),
             Some(Body::NotOwner(not_owner)) => self.not_owner(session, &not_owner),
             Some(Body::ReadLog(read_log)) => self.read_log(session, read_log),
-            // A second welcome changes nothing; the first one was taken by the session.
-            Some(Body::Welcome(_) | Body::Owner(_) | Body::Engines(_)) => {}
+            // A second welcome changes nothing; the first one was taken by the session, as is a refusal.
+            Some(Body::Welcome(_) | Body::Refused(_) | Body::Owner(_) | Body::Engines(_)) => {}
             None => tracing::warn!("an engine sent a message this worker does not know"),
         }
     }

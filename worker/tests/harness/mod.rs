@@ -50,13 +50,19 @@ impl WorkerSession for Service {
             heartbeat_ms: 1000,
         };
         let _ = out.send(Ok(frame(engine_message::Body::Welcome(welcome))));
+        let this = out.downgrade();
         *self.out.lock().unwrap() = Some(out);
-        let heard = self.heard.clone();
+        let (heard, current) = (self.heard.clone(), self.out.clone());
         tokio::spawn(async move {
             while let Some(Ok(frame)) = inbound.next().await {
                 for message in frame.messages {
                     let _ = heard.send(message);
                 }
+            }
+            // The worker has said all it had to say, so the session is over.
+            let mut current = current.lock().unwrap();
+            if let Some(this) = this.upgrade() {
+                current.take_if(|current| current.same_channel(&this));
             }
         });
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(
@@ -184,17 +190,34 @@ impl Engine {
         }));
     }
 
-    /// The next thing the worker says; heartbeats do not count.
+    /// The next thing the worker says; heartbeats and goodbyes do not count.
     pub async fn next(&mut self) -> worker_message::Body {
         loop {
             let message = tokio::time::timeout(HANG, self.heard.recv())
                 .await
                 .expect("the worker says something");
             match message.expect("an engine").body.expect("a known message") {
-                worker_message::Body::Heartbeat(_) => {}
+                worker_message::Body::Heartbeat(_) | worker_message::Body::Goodbye(_) => {}
                 other => return other,
             }
         }
+    }
+
+    /// What the worker says it ended, at its next goodbye; what it says before does not count.
+    pub async fn goodbye(&mut self) -> Vec<Attempt> {
+        loop {
+            let message = tokio::time::timeout(HANG, self.heard.recv())
+                .await
+                .expect("the worker says goodbye");
+            if let Some(worker_message::Body::Goodbye(goodbye)) = message.expect("an engine").body {
+                return goodbye.ended;
+            }
+        }
+    }
+
+    /// The worker has ended its session, and has not begun another one.
+    pub fn is_alone(&self) -> bool {
+        self.out.lock().unwrap().is_none()
     }
 
     pub async fn hello(&mut self) -> Hello {
