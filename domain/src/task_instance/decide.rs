@@ -544,12 +544,12 @@ fn lose(
             let lost_too_often = |most: &u32| was_taken(&task.stage) && task.losses >= *most;
             let exhausted = wanted.filter(lost_too_often);
             let replaced = wanted.is_some() && exhausted.is_none();
-            let mut reason = reason.to_owned();
-            if let Some(most) = exhausted {
-                reason.push_str(&format!(
-                    "; it is not run again: {most} attempts were lost with their workers before (max_failovers)"
-                ));
-            }
+            let reason = match exhausted {
+                None => reason.to_owned(),
+                Some(most) => format!(
+                    "{reason}; it is not run again: {most} attempts were lost with their workers before (max_failovers)"
+                ),
+            };
             let mut events = vec![Event::Lost {
                 attempt: task.attempt,
                 reason,
