@@ -14,6 +14,7 @@ mod leaving;
 mod letters;
 mod liveness;
 mod lookups;
+mod offers;
 mod queue;
 mod reports;
 mod requests;

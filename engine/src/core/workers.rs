@@ -318,11 +318,6 @@ impl Workers {
     }
 }
 
-/// How long a refused task waits before it is offered again: longer with each refusal.
-pub(super) fn offer_backoff(refusals: u32) -> Duration {
-    Duration::from_millis(50 << refusals.min(7))
-}
-
 #[cfg(test)]
 mod tests {
     use domain::{InstanceId, TaskCode};
