@@ -182,6 +182,10 @@ pub struct WorkerInfo {
     pub busy: u32,
     /// The load of its machine, by its last word.
     pub load: f64,
+    /// The share of its machine's memory that is in use, by its last word.
+    pub memory: f64,
+    /// Why its machine has too much to do, in its words; empty when it has not.
+    pub overloaded: String,
     /// The engine that it is connected to.
     pub engine: String,
     /// When it was last heard of.

@@ -117,6 +117,7 @@ pub(crate) fn start(
         worker_lease: config.worker_lease,
         heartbeat: config.heartbeat,
         kill_grace: config.kill_grace,
+        dispatch: config.dispatch,
     };
     let driver = Driver {
         core: Core::new(settings),

@@ -1,5 +1,6 @@
 //! The handle on a running engine: what the rest of the program may ask of it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use domain::{
 use store::{Log, LogError, Metadata, Recorded};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::core::{Answer, Explanation, Refusal, Request, SessionId, WorkerInfo};
+use crate::core::{Answer, Dispatching, Explanation, Refusal, Request, SessionId, WorkerInfo};
 use crate::driver::{self, FromWorker, Message};
 use crate::load::Definitions;
 use crate::outside::Outside;
@@ -40,6 +41,8 @@ pub struct Config {
     /// How long tasks that say nothing about it wait for a worker before they fail; for ever when there is
     /// none.
     pub dispatch_timeout: Option<Duration>,
+    /// How tasks find workers.
+    pub dispatch: Dispatching,
 }
 
 impl Config {
@@ -54,6 +57,10 @@ impl Config {
             heartbeat: Duration::from_secs(2),
             kill_grace: Duration::from_secs(10),
             dispatch_timeout: None,
+            dispatch: Dispatching {
+                seed: RandomState::new().hash_one(std::process::id()),
+                ..Dispatching::default()
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::{AttemptId, ShardId, Timestamp, WorkerRef};
-use engine::core::{Core, Input, Output, Settings, Ticket};
+use engine::core::{Core, Dispatching, Input, Output, Settings, Ticket};
 use engine::load::{self, Definitions};
 use store::{Append, AppendError, Lease, Log, LogError};
 
@@ -73,6 +73,10 @@ impl Engine {
             worker_lease: Duration::from_micros(WORKER_LEASE),
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
+            dispatch: Dispatching {
+                seed: number,
+                ..Dispatching::default()
+            },
         };
         Self {
             number,

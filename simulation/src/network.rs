@@ -290,7 +290,8 @@ impl World {
             Some(
                 engine_message::Body::Welcome(_)
                 | engine_message::Body::ReadLog(_)
-                | engine_message::Body::Engines(_),
+                | engine_message::Body::Engines(_)
+                | engine_message::Body::Refused(_),
             )
             | None => vec![],
         };

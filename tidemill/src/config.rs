@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use engine::core::HostSelector;
 use jiff::SignedDuration;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
@@ -39,6 +40,12 @@ pub(crate) struct Engine {
     worker_lease: Option<Span>,
     /// How long a killed task may take to leave by itself.
     kill_grace: Option<Span>,
+    /// How one of several workers is chosen.
+    host_selector: Option<HostSelector>,
+    /// How long a connected worker may leave a dispatch unanswered before it is asked again.
+    accept_timeout: Option<Span>,
+    /// How often a task is run again because its worker was lost.
+    max_failovers: Option<u32>,
 }
 
 /// `[alerts]`.
@@ -134,6 +141,10 @@ impl Engine {
         set(&mut config.kill_grace, self.kill_grace);
         config.heartbeat = config.heartbeat.min(config.worker_lease / 4);
         config.dispatch_timeout = self.dispatch_timeout.map(|Span(span)| span);
+        let dispatch = &mut config.dispatch;
+        set(&mut dispatch.accept_timeout, self.accept_timeout);
+        dispatch.host_selector = self.host_selector.unwrap_or(dispatch.host_selector);
+        dispatch.max_failovers = self.max_failovers.unwrap_or(dispatch.max_failovers);
         config
     }
 
@@ -216,6 +227,9 @@ mod tests {
             dispatch_timeout = "5m"
             lease = "3s"
             worker_lease = "4s"
+            host_selector = "round_robin"
+            accept_timeout = "700ms"
+            max_failovers = 0
             [worker]
             python = "python3.11"
             max_load = 4
@@ -235,6 +249,9 @@ mod tests {
             config.worker.reserved_memory,
             worker::Reserve::Bytes(2 << 30)
         );
+        assert_eq!(engine.dispatch.host_selector, HostSelector::RoundRobin);
+        assert_eq!(engine.dispatch.accept_timeout, Duration::from_millis(700));
+        assert_eq!(engine.dispatch.max_failovers, 0);
         assert_eq!(config.alerts.webhooks[0].headers.len(), 1);
         let printed = format!("{config:?}");
         assert!(printed.contains("hooks.example"), "{printed}");
@@ -249,6 +266,12 @@ mod tests {
             ("[worker]\npyhton = 'x'\n", 2, "pyhton"),
             ("\n[engine]\nlease = '5 parsecs'\n", 3, "30s"),
             ("[engine]\nlease = '0s'\n", 2, "duration"),
+            (
+                "[engine]\nhost_selector = 'fastest'\n",
+                2,
+                "`lower_weight`, `round_robin`",
+            ),
+            ("[engine]\nmax_failovers = -1\n", 2, "u32"),
             (
                 "[worker.connections]\nware = 'oracle://me:s3cret@db/x'\n",
                 1,

@@ -213,6 +213,8 @@ impl api::engine::Engine for Here {
                 slots: worker.slots,
                 busy: worker.busy,
                 load: worker.load,
+                memory: worker.memory,
+                overloaded: worker.overloaded,
                 engine: self.engine.id().to_owned(),
                 last_seen: Some(worker.heard),
             });

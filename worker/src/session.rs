@@ -187,10 +187,11 @@ async fn converse(
 ) -> Result<(), String> {
     let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
     let (wire, messages) = mpsc::unbounded_channel();
+    let heart = wire.downgrade();
     let up = Input::Up {
         session,
         endpoint: number,
-        wire: wire.clone(),
+        wire,
     };
     keeper
         .send(up)
@@ -200,7 +201,7 @@ async fn converse(
         circle.enter(&welcome.engine, number);
         *engine = Some(welcome.engine.clone());
     };
-    let ended = exchange(session, channel, wire, messages, keeper, gauges, welcomed).await;
+    let ended = exchange(session, channel, heart, messages, keeper, gauges, welcomed).await;
     let _ = keeper.send(Input::Down { session }).await;
     ended
 }
@@ -208,7 +209,7 @@ async fn converse(
 async fn exchange(
     session: u64,
     channel: Channel,
-    wire: mpsc::UnboundedSender<WorkerMessage>,
+    wire: mpsc::WeakUnboundedSender<WorkerMessage>,
     messages: mpsc::UnboundedReceiver<WorkerMessage>,
     keeper: &mpsc::Sender<Input>,
     gauges: &Gauges,
@@ -246,6 +247,7 @@ async fn exchange(
     heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut condition = gauges.condition();
     let mut overloaded = false;
+    // The keeper alone holds the stream open: when it lets go, what was said still leaves, and the stream ends.
     loop {
         tokio::select! {
             frame = inbound.message() => match frame.map_err(|status| status.to_string())? {
@@ -255,7 +257,9 @@ async fn exchange(
             _ = heartbeats.tick() => {
                 let now = condition.borrow_and_update().clone();
                 overloaded = !now.overloaded.is_empty();
-                let _ = wire.send(heartbeat(gauges, now));
+                if let Some(wire) = wire.upgrade() {
+                    let _ = wire.send(heartbeat(gauges, now));
+                }
             }
             Ok(()) = condition.changed() => {
                 if condition.borrow_and_update().overloaded.is_empty() == overloaded {
@@ -282,6 +286,10 @@ async fn welcome(
         let first = frame.messages.remove(0);
         if let Some(engine_message::Body::Welcome(welcome)) = first.body {
             return Ok((welcome, frame));
+        }
+        if let Some(engine_message::Body::Refused(refused)) = first.body {
+            tracing::error!(why = %refused.reason, "an engine refuses this worker");
+            return Err(tonic::Status::already_exists(refused.reason));
         }
         return Err(tonic::Status::failed_precondition(
             "it spoke before it welcomed this worker",
@@ -332,6 +340,7 @@ fn weight(message: &WorkerMessage) -> usize {
         },
         Some(Body::Answer(answer)) => answer.rejected.len(),
         Some(Body::Holding(holding)) => holding.held.len() * 24,
+        Some(Body::Goodbye(goodbye)) => goodbye.ended.len() * 24,
         Some(Body::Heartbeat(_)) | None => 0,
     };
     text + 256

@@ -248,6 +248,31 @@ async fn a_shutdown_ends_what_runs_tells_what_ended_and_calls_nothing_killed() {
     assert!(hello.held.is_empty());
 }
 
+/// A40
+#[tokio::test]
+async fn a_worker_that_goes_says_so_at_once_and_then_what_it_ended_for_that() {
+    let mut world = World::with(|config| (config.slots, config.queue) = (1, 1)).await;
+    let file = world.tmp.path().join("pids");
+    let body = format!("echo $$ > '{}'; sleep 1000", file.display());
+    for code in [1, 2] {
+        world.engine.dispatch(attempt(code), "SHELL", &body);
+        world.engine.answer(attempt(code)).await;
+        if code == 1 {
+            world.engine.started(attempt(1)).await;
+        }
+    }
+    let running = pids(&file, 1).await;
+    let World {
+        worker, mut engine, ..
+    } = world;
+    let leaving = tokio::spawn(worker.shutdown());
+    assert_eq!(engine.goodbye().await, [attempt(2)], "it never ran");
+    assert_eq!(engine.goodbye().await, [attempt(1)]);
+    assert!(!lives(running[0]), "what it gives up does not run any more");
+    leaving.await.unwrap();
+    until("the session has ended", || engine.is_alone()).await;
+}
+
 #[tokio::test]
 async fn a_worker_that_shuts_down_takes_nothing_new() {
     let mut world = World::new().await;

@@ -20,6 +20,8 @@ pub(super) struct WorkerDocument {
     slots: u32,
     busy: u32,
     load: f64,
+    memory: f64,
+    overloaded: String,
     engine: String,
     last_seen: Option<Iso>,
 }
@@ -34,6 +36,8 @@ pub(super) async fn workers(State(api): State<Api>) -> Result<Json<Page<WorkerDo
         slots: worker.slots,
         busy: worker.busy,
         load: worker.load,
+        memory: worker.memory,
+        overloaded: worker.overloaded,
         engine: worker.engine,
         last_seen: worker.last_seen.map(Iso),
     });

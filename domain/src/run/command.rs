@@ -105,6 +105,8 @@ pub enum TaskCommand {
         worker: WorkerRef,
         /// What happened to it, as a sentence.
         reason: String,
+        /// How often another attempt may follow one that was lost with a worker that had taken it.
+        failovers: u32,
     },
     /// A time that it waits for may have come.
     Wake,

@@ -65,10 +65,15 @@ impl Run {
                 worker,
                 word,
             } => self.report(node, *attempt, worker, word, now),
-            TaskCommand::LoseWorker { worker, reason } => Task::Lose {
+            TaskCommand::LoseWorker {
+                worker,
+                reason,
+                failovers,
+            } => Task::Lose {
                 worker: worker.clone(),
                 reason: reason.clone(),
                 replace: self.wants_tasks(),
+                failovers: *failovers,
                 terms: self.terms(node, now),
             },
             TaskCommand::Wake => Task::Wake(self.terms(node, now)),

@@ -158,6 +158,7 @@ impl World {
             TaskCommand::LoseWorker {
                 worker: worker(id),
                 reason: "its lease ran out".to_owned(),
+                failovers: 10,
             },
         )
     }

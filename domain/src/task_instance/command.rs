@@ -116,6 +116,8 @@ pub enum Command {
         reason: String,
         /// Whether the run still wants the task: then another attempt follows at once.
         replace: bool,
+        /// How often another attempt may follow one that was lost with a worker that had taken it.
+        failovers: u32,
         /// Its policies.
         terms: Terms,
     },

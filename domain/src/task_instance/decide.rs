@@ -2,7 +2,7 @@
 
 use super::command::{Command, Conclusion, Report, Retry, Terms};
 use super::event::{Event, Outcome, Output, Started, Wake, Work};
-use super::evolve::kills;
+use super::evolve::{kills, was_taken};
 use super::state::{Phase, Stage, TaskInstance};
 use crate::aggregate::Rejection;
 use crate::id::{InstanceId, WorkerRef};
@@ -56,8 +56,12 @@ pub(super) fn decide(task: &TaskInstance, command: &Command) -> Result<Vec<Event
             worker,
             reason,
             replace,
+            failovers,
             terms,
-        } => Ok(lose(task, worker, reason, *replace, terms)),
+        } => {
+            let follows = replace.then_some(*failovers);
+            Ok(lose(task, worker, reason, follows, terms))
+        }
         Command::Wake(terms) => Ok(wake(task, terms)),
         Command::Kill { at, reason } => kill(task, command, *at, reason),
         Command::Pause { reason } => Ok(pause(task, reason)),
@@ -522,11 +526,12 @@ fn conclude(
     }])
 }
 
+/// `failovers` is how many losses may be followed by another attempt, if one is wanted at all.
 fn lose(
     task: &TaskInstance,
     worker: &WorkerRef,
     reason: &str,
-    replace: bool,
+    failovers: Option<u32>,
     terms: &Terms,
 ) -> Vec<Event> {
     match &task.stage {
@@ -535,10 +540,19 @@ fn lose(
             kill,
             ..
         } if holder.is(worker) => {
-            let replaced = replace && kill.is_none();
+            let wanted = failovers.filter(|_| kill.is_none());
+            let lost_too_often = |most: &u32| was_taken(&task.stage) && task.losses >= *most;
+            let exhausted = wanted.filter(lost_too_often);
+            let replaced = wanted.is_some() && exhausted.is_none();
+            let reason = match exhausted {
+                None => reason.to_owned(),
+                Some(most) => format!(
+                    "{reason}; it is not run again: {most} attempts were lost with their workers before (max_failovers)"
+                ),
+            };
             let mut events = vec![Event::Lost {
                 attempt: task.attempt,
-                reason: reason.to_owned(),
+                reason,
                 replaced,
             }];
             if replaced {

@@ -29,12 +29,16 @@ pub(super) fn evolve(mut task: TaskInstance, event: &Event) -> Result<TaskInstan
     };
     if let Event::Lost { .. } = event {
         task.unreported.insert(task.attempt);
+        task.losses += u32::from(was_taken(&task.stage));
+        task.shunned = whose(&task.stage);
     }
     if let Event::DispatchFailed { .. } = event {
         task.refusals += 1;
+        task.shunned = whose(&task.stage);
     }
     if let Event::Invalidated { .. } = event {
         task.retry_times = 0;
+        task.losses = 0;
     }
     if let Event::Resumed { .. } = event {
         task.resumed += 1;
@@ -47,6 +51,26 @@ pub(super) fn evolve(mut task: TaskInstance, event: &Event) -> Result<TaskInstan
     }
     enter(&mut task, stage);
     Ok(task)
+}
+
+/// A worker has said that it has the attempt. One that only was asked may never have heard of it.
+pub(super) fn was_taken(stage: &Stage) -> bool {
+    matches!(
+        stage,
+        Stage::OnWorker {
+            phase: Phase::Dispatched | Phase::Running,
+            ..
+        }
+    )
+}
+
+/// The worker on which an attempt is.
+fn whose(stage: &Stage) -> Option<Arc<str>> {
+    if let Stage::OnWorker { worker, .. } = stage {
+        Some(worker.id.clone())
+    } else {
+        None
+    }
 }
 
 fn known(known: bool, task: TaskInstance, event: &Event) -> Result<TaskInstance, Corrupt> {
@@ -89,6 +113,9 @@ fn submitted(mut task: TaskInstance, event: &Event) -> Result<TaskInstance, Corr
     task.retry_times = *retry_times;
     task.refusals = 0;
     task.resumed = 0;
+    if !matches!(task.stage, Stage::Replacing) {
+        task.shunned = None;
+    }
     task.dispatch_by = *dispatch_by;
     let stage = match (delay_until, task_group) {
         (Some(until), task_group) => Stage::Delayed {

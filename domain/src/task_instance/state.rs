@@ -23,6 +23,11 @@ pub struct TaskInstance {
     pub refusals: u32,
     /// When the newest attempt gives up looking for a worker.
     pub dispatch_by: Option<Timestamp>,
+    /// How many attempts were lost with a worker that had taken them, since the node was last begun anew.
+    pub losses: u32,
+    /// The worker that refused the newest attempt last, or lost the one before it: another one is tried
+    /// first.
+    pub shunned: Option<Arc<str>>,
     /// Where the newest attempt is.
     pub stage: Stage,
     /// Attempts that were given up and whose end no worker has reported. A report on one of these is
@@ -131,7 +136,7 @@ pub enum Stage {
         /// Why.
         reason: Arc<str>,
     },
-    /// Its worker was lost, and no attempt follows because the run is stopping.
+    /// Its worker was lost, and no attempt follows: the run is stopping, or too many were lost before it.
     Lost {
         /// What happened to the worker.
         reason: Arc<str>,

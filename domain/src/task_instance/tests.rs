@@ -267,6 +267,7 @@ fn lose(worker: WorkerRef, replace: bool) -> Command {
         worker,
         reason: "its lease ran out".to_owned(),
         replace,
+        failovers: 10,
         terms: terms(),
     }
 }

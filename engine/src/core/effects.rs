@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use domain::run::{self, Run, Step, TaskCommand};
-use domain::task_instance::{Obligation, Stage};
+use domain::task_instance::Obligation;
 use domain::{
     Aggregate, AttemptId, Fact, InstanceId, Rejection, ShardId, TaskId, Timestamp,
     workflow_instance,
@@ -14,9 +14,8 @@ use store::Metadata;
 use super::children::{Order, orders_of};
 use super::letters::letter_of;
 use super::lookups::Inquiry;
-use super::queue::Rank;
+use super::offers::offer_backoff;
 use super::shard::Effect;
-use super::workers::offer_backoff;
 use super::{Core, Output, SessionId, Timer, wire};
 
 impl Core {
@@ -212,8 +211,13 @@ impl Core {
                     self.offer(task);
                 }
             }
-            Obligation::FindWorker { refusals, .. } => {
+            Obligation::FindWorker { refusals, attempt } => {
                 self.set_timer(now.after(offer_backoff(refusals)), Timer::Offer(task));
+                if self.is_prepared(task, attempt)
+                    && let Some((group, rank)) = self.place_in_queue(task)
+                {
+                    self.queue.rest(&group, rank);
+                }
             }
             Obligation::Watch { attempt, worker } => {
                 if self.workers.hold(task, attempt, &worker, now) {
@@ -239,66 +243,6 @@ impl Core {
     fn when_durable(&mut self, task: TaskId, obligation: Obligation) {
         if let Some(shard) = self.shards.get_mut(&task.instance.shard()) {
             shard.when_durable(Effect::Owed(task, obligation));
-        }
-    }
-
-    /// Puts a task in the queue of those that wait for a worker.
-    fn offer(&mut self, task: TaskId) {
-        let Some(run) = self
-            .shards
-            .get(&task.instance.shard())
-            .and_then(|shard| shard.run(task.instance))
-        else {
-            return;
-        };
-        if let (Some(spec), Some(state)) = (run.task_spec(task.task), run.task(task.task)) {
-            let rank = Rank {
-                refusals: state.refusals,
-                run: run.priority(),
-                task: spec.policy.priority,
-                id: task,
-            };
-            let group = run.group_of(task.task).unwrap_or_default().to_owned();
-            self.queue.push(&group, &rank);
-        }
-    }
-
-    /// A refused task has waited long enough.
-    pub(super) fn offer_again(&mut self, _now: Timestamp, task: TaskId) {
-        let run = self
-            .shards
-            .get(&task.instance.shard())
-            .and_then(|shard| shard.run(task.instance));
-        let waiting = run
-            .and_then(|run| run.task(task.task))
-            .filter(|state| matches!(state.stage, Stage::Submitted))
-            .map(|state| state.attempt);
-        if let Some(attempt) = waiting
-            && self.is_prepared(task, attempt)
-        {
-            self.offer(task);
-        }
-    }
-
-    /// Gives waiting tasks to free workers, the most urgent first.
-    pub(super) fn give_out(&mut self, now: Timestamp) {
-        let by = self.by_engine("worker free");
-        for group in self.queue.groups() {
-            while let Some(worker) = self.workers.choose(&group) {
-                let Some(task) = self.queue.pop(&group) else {
-                    break;
-                };
-                if !self.lease_holds(now, task.instance.shard()) {
-                    continue;
-                }
-                let command = run::Command::Task {
-                    task: task.task,
-                    command: TaskCommand::RequestDispatch { worker },
-                };
-                if let Err(rejection) = self.decide(now, task.instance, &command, &by) {
-                    tracing::debug!(%task, %rejection, "not dispatched");
-                }
-            }
         }
     }
 
@@ -425,7 +369,7 @@ impl Core {
                     };
                     self.tell(session, engine_message::Body::Ack(ack));
                 }
-                Effect::Owed(task, obligation) => self.meet(task, &obligation),
+                Effect::Owed(task, obligation) => self.meet(now, task, &obligation),
                 Effect::Letter(letter) => self.deliver(now, letter),
                 Effect::Tell(instance, number) => self.tell_people(instance, number),
                 Effect::KillStray(session, attempt) => self.kill_on(session, attempt),
@@ -440,7 +384,7 @@ impl Core {
 
     /// Tells a worker what a task owes it, if the worker is here. If it is not, its next hello brings
     /// the obligation up again.
-    fn meet(&mut self, task: TaskId, obligation: &Obligation) {
+    fn meet(&mut self, now: Timestamp, task: TaskId, obligation: &Obligation) {
         let (attempt, worker) = match obligation {
             Obligation::Send { attempt, worker } | Obligation::Kill { attempt, worker } => {
                 (attempt, worker)
@@ -487,6 +431,15 @@ impl Core {
         {
             return;
         }
+        let attempt = AttemptId { task, number };
+        if self.is_prepared(task, number) && self.workers.ask(&worker.id, attempt, now) {
+            self.dispatch(session, attempt);
+        }
+    }
+
+    /// Asks the worker of this session to run an attempt, if that is still wanted.
+    pub(super) fn dispatch(&mut self, session: SessionId, attempt: AttemptId) {
+        let AttemptId { task, number } = attempt;
         let run = self
             .shards
             .get(&task.instance.shard())
@@ -500,19 +453,13 @@ impl Core {
         let Some(assignment) = run.assignment(task.task) else {
             return;
         };
-        if !self.is_prepared(task, number) {
-            return;
-        }
         let environment = self
             .preparations
             .get(&task)
             .map(|(_, environment)| environment.to_string())
             .unwrap_or_default();
-        if !self.workers.ask(&worker.id, assignment.attempt) {
-            return;
-        }
         let dispatch = Dispatch {
-            attempt: Some(wire::attempt(assignment.attempt)),
+            attempt: Some(wire::attempt(attempt)),
             fencing_token: u64::from(number),
             epoch: self.epoch(task.instance.shard()),
             workflow: assignment.workflow,

@@ -9,8 +9,8 @@ use domain::workflow_definition::{Node, TaskKind, TaskSpec};
 use domain::workflow_instance;
 use domain::{AttemptId, InstanceId, TaskId, Timestamp};
 
-use super::Core;
 use super::inputs::Explanation;
+use super::{Core, WorkerInfo};
 
 impl Core {
     /// What a run and its tasks wait for; nothing for what has ended.
@@ -183,11 +183,8 @@ impl Core {
         state: &TaskInstance,
     ) -> (&'static str, String) {
         let group = run.group_of(task.task).unwrap_or_default();
-        let infos = self.workers.infos();
-        let serving: Vec<_> = infos
-            .iter()
-            .filter(|info| info.connected && info.groups.iter().any(|name| &**name == group))
-            .collect();
+        let mut serving = self.workers.infos();
+        serving.retain(|info| info.connected && info.groups.iter().any(|name| &**name == group));
         let slots: u32 = serving.iter().map(|info| info.slots).sum();
         let busy: u32 = serving.iter().map(|info| info.busy).sum();
         let unprepared =
@@ -202,12 +199,13 @@ impl Core {
                 "ENVIRONMENT",
                 "its environment is being looked up".to_owned(),
             )
+        } else if let Some(why) = unavailable(group, &serving) {
+            ("WORKER", why)
         } else if state.refusals > 0 {
             (
                 "REFUSED",
                 format!(
-                    "workers of group \"{group}\" refused it {} times; it will be offered again",
-                    state.refusals
+                    "it waits for room on the workers of group \"{group}\" and will be offered again"
                 ),
             )
         } else {
@@ -219,11 +217,40 @@ impl Core {
                 ),
             )
         };
+        if state.refusals > 0 {
+            let _ = write!(reason, "; workers refused it {} times", state.refusals);
+        }
         if let Some(until) = state.dispatch_by {
             let _ = write!(reason, "; it fails in {}", until_then(now, until));
         }
         (cause, reason)
     }
+}
+
+/// Why no worker of a group is given anything; none when one of them merely has no free slot.
+fn unavailable(group: &str, serving: &[WorkerInfo]) -> Option<String> {
+    if serving.iter().any(|info| info.unavailable.is_empty()) {
+        return None;
+    }
+    let overloaded = serving.iter().all(|info| !info.overloaded.is_empty());
+    let whys = serving.iter().map(|info| {
+        let why = if overloaded {
+            &info.overloaded
+        } else {
+            &info.unavailable
+        };
+        format!("{}: {why}", info.id)
+    });
+    let whys: Vec<String> = whys.collect();
+    let what = if overloaded {
+        "is overloaded"
+    } else {
+        "is given nothing now"
+    };
+    Some(format!(
+        "every worker of group \"{group}\" {what} ({})",
+        whys.join("; ")
+    ))
 }
 
 fn missing_group(name: &str) -> (&'static str, String) {

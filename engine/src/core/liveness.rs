@@ -16,6 +16,9 @@ use super::{Core, Output, SessionId, Timer, wire};
 
 impl Core {
     pub(super) fn opened(&mut self, now: Timestamp, session: SessionId, hello: &Hello) {
+        if self.send_away(session, hello) {
+            return;
+        }
         let (id, earlier) = self.workers.open(session, hello, now);
         tracing::info!(worker = %id, incarnation = %hello.incarnation, slots = hello.slots, held = hello.held.len(), "worker connected");
         if let Some(earlier) = earlier {
@@ -46,6 +49,7 @@ impl Core {
     pub(super) fn closed(&mut self, now: Timestamp, session: SessionId) {
         if let Some(id) = self.workers.close(session) {
             tracing::info!(worker = %id, "worker disconnected");
+            self.left(now, &id);
             self.watch_worker(now, id);
         }
     }
@@ -206,14 +210,18 @@ impl Core {
         }
     }
 
-    fn lose(&mut self, now: Timestamp, task: TaskId, worker: WorkerRef, reason: String) {
+    pub(super) fn lose(&mut self, now: Timestamp, task: TaskId, worker: WorkerRef, reason: String) {
         if !self.lease_holds(now, task.instance.shard()) {
             return;
         }
         let by = self.by_engine("worker lost");
         let command = run::Command::Task {
             task: task.task,
-            command: run::TaskCommand::LoseWorker { worker, reason },
+            command: run::TaskCommand::LoseWorker {
+                worker,
+                reason,
+                failovers: self.settings.dispatch.max_failovers,
+            },
         };
         if let Err(rejection) = self.decide(now, task.instance, &command, &by) {
             tracing::error!(%task, %rejection, "a lost attempt cannot be given up");

@@ -6,18 +6,22 @@
 //! thrown away and folded again from the log.
 
 mod children;
+mod choice;
 mod effects;
 mod explain;
 mod inputs;
+mod leaving;
 mod letters;
 mod liveness;
 mod lookups;
+mod offers;
 mod queue;
 mod remembered;
 mod reports;
 mod requests;
 mod shard;
 mod shared;
+mod silence;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
@@ -32,6 +36,7 @@ use domain::run::Run;
 use domain::{InstanceId, ShardId, TaskId, Timestamp};
 use store::{AppendError, Member, Metadata};
 
+pub use choice::{Dispatching, HostSelector};
 pub use inputs::{
     Answer, Asked, Explanation, Image, Input, Output, Refusal, Request, SessionId, Ticket,
 };
@@ -55,6 +60,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long a killed task may take to leave by itself.
     pub kill_grace: Duration,
+    /// How tasks find workers.
+    pub dispatch: Dispatching,
 }
 
 /// The engine's state: shards, workers, what waits for a worker, and what waits for a time.
@@ -104,10 +111,11 @@ enum Timer {
 impl Core {
     /// An engine that owns nothing and knows nobody.
     pub fn new(settings: Settings) -> Self {
+        let workers = Workers::new(settings.dispatch.host_selector, settings.dispatch.seed);
         Self {
             settings,
             shards: BTreeMap::new(),
-            workers: Workers::default(),
+            workers,
             queue: Queue::default(),
             timers: BinaryHeap::new(),
             preparations: HashMap::new(),
@@ -488,6 +496,12 @@ pub struct WorkerInfo {
     pub connected: bool,
     /// Its machine's one-minute load average per core, by its last heartbeat.
     pub load: f64,
+    /// The share of its machine's memory that is in use, by its last heartbeat.
+    pub memory: f64,
+    /// Why its machine has too much to do, in its words; empty when it has not.
+    pub overloaded: String,
+    /// Why it is given nothing now although it is here, as a sentence; empty when it is.
+    pub unavailable: String,
     /// When it was last heard.
     pub heard: Timestamp,
 }

@@ -39,7 +39,12 @@ impl Core {
                 None => return,
             },
             Some(worker_message::Body::Heartbeat(beat)) => {
-                self.workers.loaded(&worker.id, beat.load);
+                self.workers.beat(&worker.id, beat);
+                self.look_for_silence(now, session, &worker);
+                return;
+            }
+            Some(worker_message::Body::Goodbye(goodbye)) => {
+                self.goodbye(now, &worker, &goodbye.ended);
                 return;
             }
             Some(worker_message::Body::Holding(holding)) => {
@@ -51,9 +56,8 @@ impl Core {
             }
         };
         if let Some(attempt) = wire::attempt_id(attempt) {
-            self.workers.answered(&worker.id, attempt);
-            if !matches!(word, Word::Refused(_)) {
-                self.workers.says_it_holds(&worker.id, attempt);
+            if !self.takes_word(&worker, attempt, &word) {
+                return;
             }
             let saying = Saying {
                 session,
@@ -64,6 +68,27 @@ impl Core {
             };
             self.hear(now, &saying, message);
         }
+    }
+
+    /// What a word says of the worker itself. Answers whether it says something of the attempt: not a
+    /// refusal by a worker that was asked twice and has yet to answer the second time.
+    fn takes_word(&mut self, worker: &WorkerRef, attempt: AttemptId, word: &Word) -> bool {
+        let ended = matches!(word, Word::Finished(_));
+        self.workers.spoke(&worker.id, ended);
+        match word {
+            Word::Refused(why) => {
+                self.workers.refused(&worker.id, why);
+                return self.workers.answered(&worker.id, attempt);
+            }
+            Word::Accepted => {
+                self.workers.answered(&worker.id, attempt);
+            }
+            Word::Started(_) | Word::Finished(_) => {
+                self.workers.reported(&worker.id, attempt, ended);
+            }
+        }
+        self.workers.says_it_holds(&worker.id, attempt);
+        true
     }
 
     fn hear(&mut self, now: Timestamp, saying: &Saying, message: WorkerMessage) {

@@ -8,38 +8,60 @@ use std::time::Duration;
 use domain::{AttemptId, ShardId, TaskId, Timestamp, WorkerRef};
 use proto::worker::Hello;
 
+use super::choice::{HostSelector, Machine};
+use super::silence::Question;
 use super::{SessionId, WorkerInfo, wire};
 
 #[derive(Debug, Default)]
 pub(super) struct Workers {
-    known: BTreeMap<Arc<str>, Worker>,
+    pub(super) known: BTreeMap<Arc<str>, Worker>,
     sessions: BTreeMap<SessionId, Arc<str>>,
     /// Which worker has which attempt, by the runs' states. A worker that has not said hello yet may be
     /// here too: the log knows it.
     holders: BTreeMap<TaskId, (u32, WorkerRef)>,
+    pub(super) selector: HostSelector,
     /// Whose turn it is among equals.
-    turn: u64,
+    pub(super) turn: u64,
+    /// Where chance is.
+    pub(super) dice: u64,
+    /// Workers that got room, and for how many attempts.
+    pub(super) room: BTreeMap<Arc<str>, u32>,
     /// When anything last happened.
     seen: Timestamp,
 }
 
 #[derive(Debug)]
-struct Worker {
-    reference: WorkerRef,
-    groups: Vec<Arc<str>>,
-    slots: u32,
-    load: f64,
-    session: Option<SessionId>,
+pub(super) struct Worker {
+    pub(super) reference: WorkerRef,
+    pub(super) groups: Vec<Arc<str>>,
+    pub(super) slots: u32,
+    /// Unknown until its first heartbeat on this stream.
+    pub(super) machine: Option<Machine>,
+    /// How many attempts it had at its last heartbeat that we know nothing of.
+    pub(super) others: u32,
+    /// Why its machine has too much to do; empty when it has not.
+    pub(super) overloaded: String,
+    /// Why it refused what it was asked last; empty once it has room again.
+    pub(super) unwilling: String,
+    /// It left a question unanswered, and has not spoken since.
+    pub(super) mute: bool,
+    /// It has said goodbye.
+    pub(super) leaving: bool,
+    pub(super) session: Option<SessionId>,
     heard: Timestamp,
     /// When it will be looked at, if it is watched: one time for each worker, however often it says hello.
     watched: Option<Timestamp>,
     /// What it has said it holds and has not been acked out of.
     said: BTreeSet<AttemptId>,
-    /// What it has been sent on this stream and has not answered. One question at a time: an answer is
-    /// then never taken for the answer to a later question.
-    asked: BTreeSet<AttemptId>,
-    tasks: BTreeSet<TaskId>,
-    last_turn: u64,
+    /// What it has been sent on this stream and has not answered.
+    pub(super) asked: BTreeMap<AttemptId, Question>,
+    /// What was taken from it because it did not answer, until it reports the end, and when it was told to
+    /// kill that.
+    pub(super) fenced: BTreeMap<AttemptId, Timestamp>,
+    pub(super) tasks: BTreeSet<TaskId>,
+    pub(super) last_turn: u64,
+    /// Incarnations that were here before this one, the oldest first.
+    pub(super) earlier: Vec<Arc<str>>,
 }
 
 impl Worker {
@@ -48,23 +70,35 @@ impl Worker {
             reference: reference.clone(),
             groups: Vec::new(),
             slots: 0,
-            load: 0.0,
+            machine: None,
+            others: 0,
+            overloaded: String::new(),
+            unwilling: String::new(),
+            mute: false,
+            leaving: false,
             session: None,
             heard: now,
             watched: None,
             said: BTreeSet::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            fenced: BTreeMap::new(),
             tasks: BTreeSet::new(),
             last_turn: 0,
+            earlier: Vec::new(),
         }
-    }
-
-    fn free(&self) -> u32 {
-        self.slots.saturating_sub(self.tasks.len() as u32)
     }
 }
 
 impl Workers {
+    /// Nobody yet.
+    pub(super) fn new(selector: HostSelector, seed: u64) -> Self {
+        Self {
+            selector,
+            dice: seed,
+            ..Self::default()
+        }
+    }
+
     /// Something happens now. When the clock has leapt since the last time (it was set, the machine was
     /// suspended, this process stood still), nobody could be heard meanwhile: what nobody listened to is not
     /// silence. Whoever watches a worker looks at it once in a heartbeat, so longer steps are leaps.
@@ -91,6 +125,7 @@ impl Workers {
             incarnation: hello.incarnation.as_str().into(),
             host: hello.host.as_str().into(),
         };
+        self.supersede(hello);
         let worker = self
             .known
             .entry(id.clone())
@@ -107,13 +142,21 @@ impl Workers {
             .collect();
         worker.slots = hello.slots;
         worker.heard = now;
+        worker.machine = None;
+        worker.others = 0;
+        worker.overloaded.clear();
+        worker.unwilling.clear();
+        worker.mute = false;
+        worker.leaving = false;
         worker.asked.clear();
+        worker.fenced.clear();
         worker.said = hello
             .held
             .iter()
             .filter_map(|attempt| wire::attempt_id(Some(attempt)))
             .collect();
         self.sessions.insert(session, id.clone());
+        self.has_room(&id, hello.slots);
         (id, earlier)
     }
 
@@ -131,20 +174,6 @@ impl Workers {
         let worker = self.known.get_mut(self.sessions.get(&session)?)?;
         worker.heard = now;
         Some(worker.reference.clone())
-    }
-
-    /// An attempt is about to be sent to a worker. Answers whether it may: not while the worker has yet to
-    /// answer the last time.
-    pub(super) fn ask(&mut self, id: &str, attempt: AttemptId) -> bool {
-        let worker = self.known.get_mut(id);
-        worker.is_some_and(|worker| worker.asked.insert(attempt))
-    }
-
-    /// A worker has answered for an attempt, or reports on it.
-    pub(super) fn answered(&mut self, id: &str, attempt: AttemptId) {
-        if let Some(worker) = self.known.get_mut(id) {
-            worker.asked.remove(&attempt);
-        }
     }
 
     /// A worker said that it has an attempt.
@@ -176,13 +205,6 @@ impl Workers {
             .and_then(|id| self.known.get_mut(id));
         if let Some(worker) = worker {
             worker.said.remove(&attempt);
-        }
-    }
-
-    /// A worker said how busy its machine is.
-    pub(super) fn loaded(&mut self, id: &str, load: f64) {
-        if let Some(worker) = self.known.get_mut(id) {
-            worker.load = load;
         }
     }
 
@@ -291,6 +313,7 @@ impl Workers {
             && let Some(known) = self.known.get_mut(&worker.id)
         {
             known.tasks.remove(&task);
+            self.has_room(&worker.id, 1);
         }
     }
 
@@ -304,25 +327,14 @@ impl Workers {
         for task in gone {
             self.release(task);
         }
+        // What was taken away may not have become durable: the next life of the shard says what is valid.
+        for worker in self.known.values_mut() {
+            let of_shard = |attempt: &AttemptId| attempt.task.instance.shard() == shard;
+            worker.fenced.retain(|attempt, _| !of_shard(attempt));
+        }
     }
 
-    /// The connected worker of a group with the largest share of free slots; equals take turns.
-    pub(super) fn choose(&mut self, group: &str) -> Option<WorkerRef> {
-        let best = self
-            .known
-            .values_mut()
-            .filter(|worker| worker.session.is_some() && worker.free() > 0)
-            .filter(|worker| worker.groups.iter().any(|served| **served == *group))
-            .max_by_key(|worker| {
-                let share = u64::from(worker.free()) * 1_000 / u64::from(worker.slots);
-                (share, std::cmp::Reverse(worker.last_turn))
-            })?;
-        self.turn += 1;
-        best.last_turn = self.turn;
-        Some(best.reference.clone())
-    }
-
-    /// How long until this worker has been silent for the whole lease.
+    /// Everybody who is known, for people.
     pub(super) fn infos(&self) -> Vec<WorkerInfo> {
         let infos = self.known.values().map(|worker| WorkerInfo {
             id: worker.reference.id.clone(),
@@ -330,18 +342,16 @@ impl Workers {
             host: worker.reference.host.clone(),
             groups: worker.groups.clone(),
             slots: worker.slots,
-            load: worker.load,
+            load: worker.machine.unwrap_or_default().load,
+            memory: worker.machine.unwrap_or_default().memory,
+            overloaded: worker.overloaded.clone(),
+            unavailable: worker.obstacle().unwrap_or_default(),
             busy: worker.tasks.len() as u32,
             connected: worker.session.is_some(),
             heard: worker.heard,
         });
         infos.collect()
     }
-}
-
-/// How long a refused task waits before it is offered again: longer with each refusal.
-pub(super) fn offer_backoff(refusals: u32) -> Duration {
-    Duration::from_millis(50 << refusals.min(7))
 }
 
 #[cfg(test)]
@@ -369,29 +379,16 @@ mod tests {
     }
 
     #[test]
-    fn the_least_loaded_worker_is_chosen_and_equals_take_turns() {
-        let mut workers = Workers::default();
-        workers.open(1, &hello("a", 2), Timestamp(0));
-        workers.open(2, &hello("b", 2), Timestamp(0));
-        let first = workers.choose("default").unwrap();
-        let second = workers.choose("default").unwrap();
-        assert_ne!(first.id, second.id);
-        workers.hold(task(1), 1, &first, Timestamp(0));
-        assert_eq!(workers.choose("default").unwrap().id, second.id);
-        assert_eq!(workers.choose("gpu"), None);
-    }
-
-    #[test]
     fn a_full_or_silent_worker_is_not_chosen() {
         let mut workers = Workers::default();
         workers.open(1, &hello("a", 1), Timestamp(0));
-        let a = workers.choose("default").unwrap();
+        let a = workers.choose("default", None).unwrap();
         workers.hold(task(1), 1, &a, Timestamp(0));
-        assert_eq!(workers.choose("default"), None);
+        assert_eq!(workers.choose("default", None), None);
         workers.release(task(1));
-        assert!(workers.choose("default").is_some());
+        assert!(workers.choose("default", None).is_some());
         assert_eq!(workers.close(1).as_deref(), Some("a"));
-        assert_eq!(workers.choose("default"), None);
+        assert_eq!(workers.choose("default", None), None);
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn random_of_task(dice: &mut Dice) -> TaskCommand {
         2 | 3 => TaskCommand::LoseWorker {
             worker,
             reason: "the worker is gone".to_owned(),
+            failovers: 1,
         },
         4..=20 => TaskCommand::Wake,
         21..=24 => TaskCommand::Check {

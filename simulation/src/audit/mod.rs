@@ -197,7 +197,8 @@ impl World {
                 | Body::NotOwner(_)
                 | Body::ReadLog(_)
                 | Body::Owner(_)
-                | Body::Engines(_),
+                | Body::Engines(_)
+                | Body::Refused(_),
             )
             | None => return Some(attempt),
         };

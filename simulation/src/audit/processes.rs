@@ -210,9 +210,14 @@ pub(crate) fn said(message: &EngineMessage, attempt: AttemptId) -> String {
         Some(Body::Kill(kill)) => format!("kill it (epoch {})", kill.epoch),
         Some(Body::Ack(ack)) => format!("report {} is durable", ack.sequence),
         Some(Body::NotOwner(_)) => "not mine".to_owned(),
-        Some(Body::Welcome(_) | Body::ReadLog(_) | Body::Owner(_) | Body::Engines(_)) | None => {
-            String::new()
-        }
+        Some(
+            Body::Welcome(_)
+            | Body::ReadLog(_)
+            | Body::Owner(_)
+            | Body::Engines(_)
+            | Body::Refused(_),
+        )
+        | None => String::new(),
     };
     format!("says of {attempt}: {what}")
 }
@@ -228,7 +233,8 @@ pub(crate) fn about(message: &EngineMessage) -> Option<AttemptId> {
             | Body::Welcome(_)
             | Body::ReadLog(_)
             | Body::Owner(_)
-            | Body::Engines(_),
+            | Body::Engines(_)
+            | Body::Refused(_),
         )
         | None => None,
     };

@@ -1,8 +1,12 @@
 //! Finding a worker: groups, who goes first, and what happens while there is none.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use super::service::{Guest, Service, case};
+use super::pretender::{Manner, Pretender};
+use super::run::Run;
+use super::service::{Guest, Service, case, wait_until};
 
 /// D01
 #[test]
@@ -166,4 +170,235 @@ fn a_worker_with_one_slot_runs_one_task_at_a_time() {
     let task = |line: &String| line.split(' ').next().map(str::to_owned);
     assert_eq!(task(&traces[0]), task(&traces[1]), "{traces:?}");
     assert_eq!(task(&traces[2]), task(&traces[3]), "{traces:?}");
+}
+
+/// D10
+#[test]
+fn the_worker_with_the_least_to_do_gets_the_next_task() {
+    let case = case("D10");
+    let _small = Pretender::new(&case, "D10-small", "D10", 1, Manner::Succeeds);
+    let _large = Pretender::new(&case, "D10-large", "D10", 50, Manner::Succeeds);
+    let run = case.run(&chain("D10"));
+    run.becomes("SUCCESS");
+    assert_eq!(hosts(&run), ["D10-large"; 4]);
+}
+
+/// D11
+#[test]
+fn round_robin_gives_every_worker_its_turn() {
+    let service = Service::set("engine,api", "[engine]\nhost_selector = 'round_robin'\n");
+    let case = service.case("D11");
+    let _small = Pretender::new(&case, "small", "D11", 1, Manner::Succeeds);
+    let _large = Pretender::new(&case, "large", "D11", 50, Manner::Succeeds);
+    let run = case.run(&chain("D11"));
+    run.becomes("SUCCESS");
+    assert_eq!(hosts(&run), ["large", "small", "large", "small"]);
+}
+
+/// D12
+#[test]
+fn chance_gives_something_to_every_worker() {
+    let service = Service::set("engine,api", "[engine]\nhost_selector = 'random'\n");
+    let case = service.case("D12");
+    let _one = Pretender::new(&case, "one", "D12", 99, Manner::Succeeds);
+    let _other = Pretender::new(&case, "other", "D12", 99, Manner::Succeeds);
+    let text = many(60, "worker_group: D12");
+    let run = case.run(&text);
+    run.becomes("SUCCESS");
+    let hosts: BTreeSet<String> = hosts(&run).into_iter().collect();
+    assert_eq!(hosts.len(), 2, "{hosts:?}");
+}
+
+/// D13
+#[test]
+fn issue_17795_a_task_that_its_worker_swallows_is_asked_for_again_and_then_goes_elsewhere() {
+    let mut service = Service::set("engine,api", "[engine]\naccept_timeout = '200ms'\n");
+    let case = service.case("D13");
+    let silent = Pretender::new(&case, "silent", "default", 9, Manner::Swallows);
+    let run = case.run("name: patient\ntasks: [{name: A, run: trace}]");
+    wait_until("it is told to kill", || {
+        let kills = silent.killed();
+        if kills > 0 { Ok(()) } else { Err(kills) }
+    });
+    assert_eq!(silent.asked(), 2);
+    run.explains("does not answer");
+    service.worker("default", "4");
+    run.ends("SUCCESS", "A 1 NEED_FAULT_TOLERANCE invalid\n A 2 SUCCESS");
+    let rows = run.tasks();
+    let reason = rows[0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("silent did not answer"), "{reason}");
+    run.traced(&["A"]);
+}
+
+/// D14
+#[test]
+fn issue_6499_issue_12196_an_overloaded_worker_gets_nothing_and_says_why() {
+    let case = case("D14");
+    let worker = Pretender::new(&case, "D14", "D14", 4, Manner::Succeeds);
+    let why = "97 % of its memory is in use";
+    worker.is_overloaded(why);
+    let shown = || {
+        let list = case.door.get("/workers").done();
+        let workers = list["items"].as_array().expect("a list").clone();
+        let worker = workers.into_iter().find(|worker| worker["id"] == "D14");
+        worker.expect("it is there")
+    };
+    wait_until("the worker is shown as overloaded", || {
+        let shown = shown();
+        if shown["overloaded"] == why {
+            Ok(())
+        } else {
+            Err(shown)
+        }
+    });
+    assert_eq!(shown()["memory"], 0.5);
+    let run = case.run("name: heavy\ntasks: [{name: A, run: trace, worker_group: D14}]");
+    run.reaches("A SUBMITTED_SUCCESS");
+    run.explains(&format!("is overloaded (D14: {why})"));
+    assert_eq!(worker.asked(), 0);
+    worker.is_overloaded("");
+    run.ends("SUCCESS", "A 1 SUCCESS");
+}
+
+/// D15
+#[test]
+fn issue_17581_issue_6959_issue_8225_issue_5242_one_group_without_workers_holds_up_no_other() {
+    let case = case("D15");
+    let text = many(300, "worker_group: D15-gone, priority: HIGHEST");
+    let stuck = case.run_with(&text, &json!({"priority": "HIGHEST"}));
+    let _full = Pretender::new(&case, "D15-full", "D15-full", 1, Manner::Holds);
+    let full = case.run(
+        "
+        name: full
+        tasks:
+          - {name: A, code: 1, run: 'true', worker_group: D15-full}
+          - {name: B, code: 2, run: 'true', worker_group: D15-full}
+        ",
+    );
+    stuck.reaches("t0 t299 SUBMITTED_SUCCESS");
+    full.reaches("A RUNNING_EXECUTION");
+    let free = case.run_with(&chain("default"), &json!({"priority": "LOWEST"}));
+    free.becomes("SUCCESS");
+    stuck.reaches("t0 t299 SUBMITTED_SUCCESS");
+    stuck.explains("D15-gone");
+    full.reaches("B SUBMITTED_SUCCESS");
+    stuck.command("STOP");
+    full.command("STOP");
+    stuck.becomes("STOP");
+    full.becomes("STOP");
+}
+
+/// D16
+#[test]
+fn a_worker_that_refused_a_task_is_not_the_next_one_to_be_asked() {
+    let case = case("D16");
+    let refusing = Pretender::new(&case, "D16", "D16", 99, Manner::Refuses);
+    let run = case.run("name: picky\ntasks: [{name: A, run: trace, worker_group: D16}]");
+    wait_until("it was asked", || {
+        let asked = refusing.asked();
+        if asked > 0 { Ok(()) } else { Err(asked) }
+    });
+    let _guest = Guest::new(&case, "D16", "1");
+    let before = refusing.asked();
+    run.ends("SUCCESS", "A 1 SUCCESS");
+    // One question may have been on its way when the other worker came.
+    assert!(refusing.asked() <= before + 1);
+}
+
+/// D17
+#[test]
+fn a_task_that_takes_its_workers_down_with_it_fails_in_the_end() {
+    let service = Service::set(
+        "engine,api",
+        "[engine]\nmax_failovers = 1\nworker_lease = '1s'\n",
+    );
+    let case = service.case("D17");
+    let first = Pretender::new(&case, "first", "D17", 1, Manner::Holds);
+    let run = case.run("name: deadly\ntasks: [{name: A, run: trace, worker_group: D17}]");
+    run.reaches("A RUNNING_EXECUTION");
+    drop(first);
+    let second = Pretender::new(&case, "second", "D17", 1, Manner::Holds);
+    wait_until("the second one has it", || {
+        let row = run.task("A");
+        let there = row["host"] == "second" && row["state"] == "RUNNING_EXECUTION";
+        if there { Ok(()) } else { Err(row) }
+    });
+    drop(second);
+    run.ends(
+        "FAILURE",
+        "A 1 NEED_FAULT_TOLERANCE invalid\n A 2 NEED_FAULT_TOLERANCE",
+    );
+    run.task_says("A", "max_failovers");
+}
+
+/// D18
+#[test]
+fn what_a_worker_had_that_was_stopped_in_order_runs_elsewhere_at_once() {
+    // If nobody said goodbye, the task would stay where it was for longer than this test is patient.
+    let mut service = Service::set("engine,api", "[engine]\nworker_lease = '10m'\n");
+    service.worker("default", "4");
+    let run = service
+        .case("D18")
+        .run("name: moved\ntasks: [{name: A, run: hold && trace}]");
+    run.reaches("A RUNNING_EXECUTION");
+    service.worker_leaves();
+    service.worker("default", "4");
+    run.let_go("A");
+    run.ends("SUCCESS", "A 1 NEED_FAULT_TOLERANCE invalid\n A 2 SUCCESS");
+    assert!(run.tasks()[0]["reason"].to_string().contains("was stopped"));
+}
+
+/// D19
+#[test]
+fn of_two_living_workers_with_one_id_the_newer_one_stays() {
+    let case = case("D19");
+    let twin =
+        |incarnation| Pretender::incarnation(&case, "D19", incarnation, "D19", 4, Manner::Holds);
+    let _one = Pretender::new(&case, "D19", "D19", 4, Manner::Holds);
+    let run = case.run("name: torn\ntasks: [{name: A, run: trace, worker_group: D19}]");
+    run.reaches("A RUNNING_EXECUTION");
+    let _two = twin("two");
+    wait_until("the newer one has the task", || {
+        let row = run.task("A");
+        let there = row["attempt"] == 2 && row["state"] == "RUNNING_EXECUTION";
+        if there { Ok(()) } else { Err(row) }
+    });
+    let again = twin("one");
+    wait_until("the older one is sent away", || {
+        let why = again.refused();
+        if why.contains("directory") {
+            Ok(())
+        } else {
+            Err(why)
+        }
+    });
+    run.command("STOP");
+    run.ends("STOP", "A 1 NEED_FAULT_TOLERANCE invalid\n A 2 KILL");
+}
+
+/// So many tasks `t0`, `t1` and so on, all alike.
+fn many(tasks: usize, keys: &str) -> String {
+    let tasks = (0..tasks).map(|task| format!("  - {{name: t{task}, run: 'true', {keys}}}\n"));
+    format!("name: many\ntasks:\n{}", tasks.collect::<String>())
+}
+
+/// Four tasks, one after the other.
+fn chain(group: &str) -> String {
+    format!(
+        "
+        name: chain
+        tasks:
+          - {{name: A, run: 'true', worker_group: {group}}}
+          - {{name: B, run: 'true', worker_group: {group}, depends_on: [A]}}
+          - {{name: C, run: 'true', worker_group: {group}, depends_on: [B]}}
+          - {{name: D, run: 'true', worker_group: {group}, depends_on: [C]}}
+        "
+    )
+}
+
+/// Where its tasks ran, in their order.
+fn hosts(run: &Run) -> Vec<String> {
+    let rows = run.tasks();
+    let hosts = rows.iter().filter_map(|row| row["host"].as_str());
+    hosts.map(str::to_owned).collect()
 }

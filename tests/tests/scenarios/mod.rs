@@ -6,6 +6,7 @@
 
 mod always;
 mod case;
+mod pretender;
 mod run;
 mod service;
 

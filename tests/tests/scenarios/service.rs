@@ -81,6 +81,11 @@ impl Answer {
 }
 
 impl Door {
+    /// Where it is, for whoever speaks something else than HTTP.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask(&Method::GET, path, "", None)
     }
@@ -209,6 +214,7 @@ pub(crate) struct Service {
     workers: Vec<Running>,
     door: Door,
     roles: &'static str,
+    settings: PathBuf,
     // Last: when it goes, nothing may be left in it.
     world: World,
 }
@@ -225,7 +231,13 @@ impl Service {
     }
 
     fn with(roles: &'static str) -> Self {
+        Self::set(roles, "")
+    }
+
+    /// With settings of its own.
+    pub(crate) fn set(roles: &'static str, settings: &str) -> Self {
         let world = World::new();
+        let settings = world.file("settings.toml", settings);
         let door = Door {
             address: "http://127.0.0.1:0".to_owned(),
             things: world.path().to_owned(),
@@ -235,6 +247,7 @@ impl Service {
             workers: Vec::new(),
             door,
             roles,
+            settings,
             world,
         };
         service.start();
@@ -249,6 +262,7 @@ impl Service {
             SLOTS, "--shards", "4",
         ];
         let mut command = self.world.command(words);
+        command.arg("--config").arg(&self.settings);
         let mut running = self
             .world
             .start_command(equip(&mut command, self.world.path()));
@@ -289,6 +303,13 @@ impl Service {
         let worker = self.workers.pop().expect("there is a worker");
         worker.signal("KILL");
         worker.end();
+    }
+
+    /// The newest worker is asked to go, and goes.
+    pub(crate) fn worker_leaves(&mut self) {
+        let worker = self.workers.pop().expect("there is a worker");
+        worker.signal("TERM");
+        worker.end().exits(0);
     }
 }
 

@@ -110,8 +110,18 @@ pub(super) async fn tasks(args: One) -> Result<(), Failure> {
 }
 
 pub(super) async fn workers(args: Plain) -> Result<(), Failure> {
-    let columns = ["id", "host", "groups", "busy", "slots", "load", "engine"];
-    roll_call(&args, "workers", columns, &[3, 4, 5]).await
+    let columns = [
+        "id",
+        "host",
+        "groups",
+        "busy",
+        "slots",
+        "load",
+        "memory",
+        "engine",
+        "overloaded",
+    ];
+    roll_call(&args, "workers", columns, &[3, 4, 5, 6]).await
 }
 
 pub(super) async fn engines(args: Plain) -> Result<(), Failure> {

@@ -24,8 +24,8 @@ impl Keeper {
             Some(Body::ReadLog(read_log)) => self.read_log(session, read_log),
             Some(Body::Owner(owner)) => self.owner(session, owner),
             Some(Body::Engines(engines)) => self.engines(&engines),
-            // A second welcome changes nothing; the first one was taken by the session.
-            Some(Body::Welcome(_)) => {}
+            // A second welcome changes nothing; the first one was taken by the session, as is a refusal.
+            Some(Body::Welcome(_) | Body::Refused(_)) => {}
             None => tracing::warn!("an engine sent a message this worker does not know"),
         }
     }

@@ -6,6 +6,7 @@
 
 mod gauges;
 mod hear;
+mod leave;
 mod owners;
 mod tell;
 mod tidy;
@@ -31,8 +32,6 @@ use crate::task::{self, Job, Order, World};
 use crate::{Config, Endpoint};
 use owners::Owners;
 
-/// How long a shutdown waits for acks once nothing runs any more.
-const FLUSH: Duration = Duration::from_secs(5);
 /// How long after a failed journal write the next one is tried.
 const RETRY: Duration = Duration::from_millis(100);
 /// How many inputs one turn takes at most.
@@ -214,7 +213,9 @@ impl Keeper {
                 break;
             }
         }
-        if let Some(closing) = self.closing.take() {
+        let closing = self.closing.take();
+        self.leave(inbox).await;
+        if let Some(closing) = closing {
             let _ = closing.done.send(());
         }
     }
@@ -226,7 +227,12 @@ impl Keeper {
                 endpoint,
                 wire,
             } => self.greet(session, endpoint, wire),
-            Input::Welcomed { session } => self.welcomed(session),
+            Input::Welcomed { session } => {
+                self.welcomed(session);
+                if self.closing.is_some() {
+                    self.say_goodbye_to(session, &[]);
+                }
+            }
             Input::Heard { session, messages } => {
                 for message in messages {
                     self.hear(session, message);
@@ -336,6 +342,7 @@ impl Keeper {
             // Cut short by our own shutdown. Nobody asked for its end, so it has none: it is lost with
             // this incarnation.
             self.abandon(key);
+            self.say_goodbye(&[key]);
             return;
         }
         if end.outcome == Outcome::Killed && end.reason.is_empty() {
@@ -351,39 +358,6 @@ impl Keeper {
             held.place = !end.log.is_empty();
         }
         self.report(key, Fact::Finished(end));
-    }
-
-    /// Answers for an attempt no longer, nor for its start.
-    fn abandon(&mut self, key: Key) {
-        self.outbox.ack(key, u64::MAX);
-        self.attempts.release(key);
-    }
-
-    fn close(&mut self, done: oneshot::Sender<()>) {
-        self.closing = Some(Closing { done, until: None });
-        for key in self.slots.drain() {
-            self.abandon(key);
-        }
-        let grace = self.config.kill_grace;
-        for (_, held) in self.attempts.iter_mut() {
-            match &held.state {
-                State::Running { kill, asked: false } => {
-                    kill.send_replace(Some(grace));
-                }
-                State::Running { .. } | State::Queued(_) | State::Ended => {}
-            }
-        }
-    }
-
-    fn is_over(&mut self) -> bool {
-        let Some(closing) = &mut self.closing else {
-            return false;
-        };
-        if self.slots.running() > 0 {
-            return false;
-        }
-        let until = *closing.until.get_or_insert_with(|| Instant::now() + FLUSH);
-        self.outbox.len() == 0 || Instant::now() >= until
     }
 
     fn next_wake(&self) -> Option<Instant> {

@@ -54,8 +54,10 @@ impl WorkerSession for Service {
             heartbeat_ms: 60_000,
         };
         let _ = out.send(Ok(frame(engine_message::Body::Welcome(welcome))));
+        let this = out.downgrade();
         *self.out.lock().unwrap() = Some(out);
         let (heard, ended) = (self.heard.clone(), self.ended.clone());
+        let current = self.out.clone();
         tokio::spawn(async move {
             while let Some(Ok(frame)) = inbound.next().await {
                 for message in frame.messages {
@@ -63,6 +65,11 @@ impl WorkerSession for Service {
                 }
             }
             let _ = ended.send(());
+            // The worker has said all it had to say, so the session is over.
+            let mut current = current.lock().unwrap();
+            if let Some(this) = this.upgrade() {
+                current.take_if(|current| current.same_channel(&this));
+            }
         });
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(
             frames,
@@ -216,14 +223,14 @@ impl Engine {
         }));
     }
 
-    /// The next thing the worker says; heartbeats do not count.
+    /// The next thing the worker says; heartbeats and goodbyes do not count.
     pub async fn next(&mut self) -> worker_message::Body {
         loop {
             let message = tokio::time::timeout(HANG, self.heard.recv())
                 .await
                 .expect("the worker says something");
             match message.expect("an engine").body.expect("a known message") {
-                worker_message::Body::Heartbeat(_) => {}
+                worker_message::Body::Heartbeat(_) | worker_message::Body::Goodbye(_) => {}
                 other => return other,
             }
         }
@@ -239,6 +246,23 @@ impl Engine {
                 return it;
             }
         }
+    }
+
+    /// What the worker says it ended, at its next goodbye; what it says before does not count.
+    pub async fn goodbye(&mut self) -> Vec<Attempt> {
+        loop {
+            let message = tokio::time::timeout(HANG, self.heard.recv())
+                .await
+                .expect("the worker says goodbye");
+            if let Some(worker_message::Body::Goodbye(goodbye)) = message.expect("an engine").body {
+                return goodbye.ended;
+            }
+        }
+    }
+
+    /// The worker has ended its session, and has not begun another one.
+    pub fn is_alone(&self) -> bool {
+        self.out.lock().unwrap().is_none()
     }
 
     pub async fn hello(&mut self) -> Hello {

@@ -181,6 +181,7 @@ impl World {
                 worker: worker("w"),
                 reason: reason(),
                 replace: true,
+                failovers: 10,
                 terms,
             },
             Deed::Kill => Task::Kill {

@@ -143,3 +143,71 @@ fn d39_a_result_of_a_lost_attempt_without_a_successor_does_not_bring_the_task_ba
         .then(&[late(1, Outcome::Success)]);
     assert_eq!(answer.state.state(), Some(TaskState::NeedFaultTolerance));
 }
+
+#[test]
+fn a_task_that_costs_too_many_workers_is_not_run_again() {
+    let two = |past: Vec<Event>| fold(TaskInstance::default(), &past);
+    let with_limit = |failovers| Command::Lose {
+        worker: worker("a"),
+        reason: "its lease ran out".to_owned(),
+        replace: true,
+        failovers,
+        terms: terms(),
+    };
+    let again = [replaced(), vec![requested(2, worker("a")), dispatched(2)]].concat();
+    assert_eq!(two(again.clone()).losses, 1);
+    let events = two(again.clone()).decide(&with_limit(1)).unwrap();
+    let [
+        Event::Lost {
+            replaced, reason, ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert!(!replaced && reason.contains("max_failovers"), "{reason}");
+    given(&again)
+        .when(&with_limit(2))
+        .then(&[lost(2), resubmitted(3, 0)]);
+    // Begun anew by somebody, it may be lost as often again.
+    let anew = [
+        again,
+        events,
+        vec![Event::Invalidated {
+            attempt: 2,
+            reason: "alice asked".to_owned(),
+            afresh: true,
+        }],
+    ]
+    .concat();
+    assert_eq!(two(anew).losses, 0);
+}
+
+#[test]
+fn an_attempt_that_no_worker_has_taken_is_not_counted_as_one_that_cost_a_worker() {
+    let asked_twice = [
+        asked(),
+        vec![lost(1), resubmitted(2, 0), requested(2, worker("a"))],
+    ]
+    .concat();
+    let none_allowed = Command::Lose {
+        worker: worker("a"),
+        reason: "it did not answer".to_owned(),
+        replace: true,
+        failovers: 0,
+        terms: terms(),
+    };
+    let answer = given(&asked_twice).when(&none_allowed);
+    let state = answer.state;
+    assert_eq!((state.losses, state.attempt), (0, 3));
+}
+
+#[test]
+fn the_worker_that_refused_or_lost_it_last_is_shunned_until_an_attempt_ends_otherwise() {
+    let shunned = |past: &[Event]| fold(TaskInstance::default(), past).shunned;
+    assert_eq!(shunned(&asked()), None);
+    assert_eq!(shunned(&and(asked(), refused(1))).as_deref(), Some("a"));
+    assert_eq!(shunned(&replaced()).as_deref(), Some("a"));
+    let elsewhere = [replaced(), vec![requested(2, worker("b")), refused(2)]].concat();
+    assert_eq!(shunned(&elsewhere).as_deref(), Some("b"));
+}

@@ -94,9 +94,15 @@ fn some_news() -> impl Strategy<Value = Command> {
                 terms,
             }
         ),
-        2 => (some_worker(), any::<bool>(), some_terms()).prop_map(|(worker, replace, terms)| {
-            Command::Lose { worker, reason: "its lease ran out".to_owned(), replace, terms }
-        }),
+        2 => (some_worker(), any::<bool>(), 0..3_u32, some_terms()).prop_map(
+            |(worker, replace, failovers, terms)| Command::Lose {
+                worker,
+                reason: "its lease ran out".to_owned(),
+                replace,
+                failovers,
+                terms,
+            }
+        ),
         3 => some_terms().prop_map(Command::Wake),
         3 => (attempt.clone(), some_terms())
             .prop_map(|(attempt, terms)| Command::GrantSlot { attempt, claim: 0, terms }),

@@ -222,6 +222,7 @@ fn a_lost_attempt_gives_its_slot_back_while_the_next_one_asks_for_its_own() {
         worker: worker("a"),
         reason: "its lease ran out".to_owned(),
         replace: true,
+        failovers: 10,
         terms: needing_slot(),
     };
     given(&holding)

@@ -65,7 +65,8 @@ impl Bench {
                 | Body::NotOwner(_)
                 | Body::ReadLog(_)
                 | Body::Owner(_)
-                | Body::Engines(_) => None,
+                | Body::Engines(_)
+                | Body::Refused(_) => None,
             })
             .collect();
         *since = self.sent.len();

@@ -14,6 +14,7 @@ use store::{Append, Log, MemoryLog};
 
 mod across;
 mod asking;
+mod dispatch;
 mod issues;
 mod over_time;
 mod ownership;
@@ -62,6 +63,7 @@ impl Bench {
             worker_lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
+            dispatch: Dispatching::default(),
         };
         Self {
             core: Core::new(settings),
@@ -240,12 +242,16 @@ impl Bench {
     }
 
     fn hello(&mut self, session: SessionId, held: &[AttemptId]) {
+        self.hello_of(session, "w", 1, held);
+    }
+
+    fn hello_of(&mut self, session: SessionId, id: &str, slots: u32, held: &[AttemptId]) {
         let hello = Hello {
-            worker_id: "w".to_owned(),
+            worker_id: id.to_owned(),
             incarnation: "1".to_owned(),
-            host: "w".to_owned(),
+            host: id.to_owned(),
             groups: vec!["default".to_owned()],
-            slots: 1,
+            slots,
             held: held
                 .iter()
                 .map(|held| crate::core::wire::attempt(*held))

@@ -141,6 +141,7 @@ impl Watched {
                     let lose = TaskCommand::LoseWorker {
                         worker: some_worker(*which),
                         reason: "its lease ran out".to_owned(),
+                        failovers: 1,
                     };
                     self.ask_task(task.code, lose);
                 }
