@@ -32,10 +32,13 @@ pub fn binary() -> &'static Path {
     BINARY.get_or_init(|| {
         // target/debug/deps/main-0123 -> target/debug/tidemill
         let me = std::env::current_exe().expect("a test runs from a file");
-        let folder = me
-            .parent()
-            .and_then(Path::parent)
-            .expect("tests lie in target/PROFILE/deps");
+        let folder = me.parent().expect("a file lies in a folder");
+        // A program of ours lies in target/debug itself.
+        let folder = if folder.ends_with("deps") {
+            folder.parent().expect("tests lie in target/PROFILE/deps")
+        } else {
+            folder
+        };
         let mut build = Command::new(env!("CARGO"));
         build
             .args(["build", "--quiet", "--package", "tidemill"])
@@ -116,6 +119,11 @@ impl World {
         self.folder.path()
     }
 
+    /// It stays when this goes, for whoever wants to see what happened.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// Puts a file there.
     ///
     /// # Panics
@@ -172,7 +180,7 @@ impl World {
     }
 
     /// Processes that live in this directory.
-    fn left(&self) -> Vec<String> {
+    pub fn left(&self) -> Vec<String> {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         processes
             .filter(|process| {
@@ -211,6 +219,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by its name, for example `TERM`.
     ///
     /// # Panics

@@ -36,9 +36,9 @@ const ARROWS: [(&str, &[&str]); 9] = [
 const HOMES: [(&str, &[&str]); 6] = [
     ("cqrs-es", &["store"]),
     ("sqlx", &["store", "projections", "worker"]),
-    ("clap", &["tidemill"]),
+    ("clap", &["tidemill", "tests"]),
     ("anyhow", &["tidemill"]),
-    ("reqwest", &["tidemill", "worker"]),
+    ("reqwest", &["tidemill", "worker", "tests"]),
     ("nix", &["worker"]),
 ];
 
