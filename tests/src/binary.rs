@@ -43,6 +43,17 @@ pub fn binary() -> &'static Path {
         build
             .args(["build", "--quiet", "--package", "tidemill"])
             .current_dir(root());
+        // Set while tests run, and not in a shell: a dependency that asks for them would be built anew each
+        // time, and everything above it.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_MANIFEST", "CARGO_PKG"]
+                .iter()
+                .any(|own| text.starts_with(own))
+            {
+                build.env_remove(&name);
+            }
+        }
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -181,11 +192,17 @@ impl World {
 
     /// Processes that live in this directory.
     pub fn left(&self) -> Vec<String> {
+        self.living_in("")
+    }
+
+    /// Processes that live in a folder of this directory.
+    pub fn living_in(&self, folder: &str) -> Vec<String> {
+        let folder = self.path().join(folder);
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         processes
             .filter(|process| {
                 let cwd = fs::read_link(process.path().join("cwd"));
-                cwd.is_ok_and(|cwd| cwd.starts_with(self.path()))
+                cwd.is_ok_and(|cwd| cwd.starts_with(&folder))
             })
             .map(|process| {
                 let line = fs::read(process.path().join("cmdline")).unwrap_or_default();

@@ -23,6 +23,6 @@ pub use self::audit::{Audit, Findings};
 pub use self::hands::{Hands, do_to};
 pub use self::history::{Attempt, End, History};
 pub use self::load::{Load, Started};
-pub use self::shape::{Fate, Shape, Task};
+pub use self::shape::{Fate, Shape, Takes, Task};
 pub use self::side::{Execution, Side};
-pub use self::story::{Outcome, Story};
+pub use self::story::{Outcome, Story, await_ends};

@@ -1,6 +1,6 @@
 //! The workflows of the load, and how their runs must end whatever is done to the fleet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -28,8 +28,17 @@ pub struct Task {
     pub depends_on: Vec<String>,
     /// What becomes of it.
     pub fate: Fate,
-    /// How long its body takes, in seconds.
-    pub takes: f64,
+    /// How long its body takes.
+    pub takes: Takes,
+}
+
+/// How long a body takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Takes {
+    /// So many seconds.
+    Seconds(f64),
+    /// Until there is a file at this place; or until its folder has gone, because nobody will put one there.
+    Until(PathBuf),
 }
 
 /// A workflow whose runs all end the same way.
@@ -99,6 +108,15 @@ impl Shape {
         ]
     }
 
+    /// A task that waits for a file, and one after it.
+    pub fn held(gate: &Path) -> Self {
+        let mut shape = Self::chain("held", 2, 0.0);
+        if let Some(first) = shape.tasks.first_mut() {
+            first.takes = Takes::Until(gate.to_owned());
+        }
+        shape
+    }
+
     fn new(name: &'static str, end: &'static str) -> Self {
         Self {
             name,
@@ -113,7 +131,7 @@ impl Shape {
             code: 1_000 + self.tasks.len() as u64,
             depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
             fate,
-            takes,
+            takes: Takes::Seconds(takes),
         });
     }
 
@@ -144,6 +162,19 @@ impl Shape {
     }
 }
 
+impl Takes {
+    fn script(&self) -> String {
+        match self {
+            Self::Seconds(seconds) => format!("sleep {seconds}"),
+            Self::Until(file) => {
+                let folder = file.parent().unwrap_or(Path::new("/"));
+                let (file, folder) = (file.display(), folder.display());
+                format!("until [ -e {file} ]; do [ -d {folder} ] || exit 1; sleep 0.1; done")
+            }
+        }
+    }
+}
+
 impl Task {
     fn document(&self, side: &Path) -> Value {
         // One write each, at the end of the file: lines of several tasks do not mix.
@@ -160,9 +191,9 @@ impl Task {
             Fate::Fails => "false",
         };
         let run = format!(
-            "{}\nsleep {}\n{}\n{verdict}\n",
+            "{}\n{}\n{}\n{verdict}\n",
             line("begin"),
-            self.takes,
+            self.takes.script(),
             line("end")
         );
         let mut document = json!({

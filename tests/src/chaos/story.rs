@@ -106,7 +106,7 @@ impl Story {
 }
 
 /// Waits for the ends of all runs. Answers those that have none, each with what it waits for.
-pub(crate) fn await_ends(fleet: &Fleet, started: &[Started]) -> Vec<String> {
+pub fn await_ends(fleet: &Fleet, started: &[Started]) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     let mut open: Vec<_> = started.iter().collect();
     loop {
