@@ -307,7 +307,7 @@ fn fate(task: &Task, attempts: &[Attempt]) -> Option<String> {
         Fate::Fails => "FAILURE",
         Fate::NeverExists => return Some(format!("{name} exists")),
     };
-    (outcome != expected).then(|| format!("{name} ended with {outcome}, not {expected}"))
+    (outcome != expected).then(|| format!("{name} did not end with {expected}: {last:?}"))
 }
 
 /// An attempt as the tables show it: its task, its number, whether it counts, its state, its worker.

@@ -15,6 +15,8 @@ pub enum End {
     Finished {
         /// `SUCCESS`, `FAILURE` or `KILL`.
         outcome: String,
+        /// Why it is not a success, in the worker's words.
+        reason: String,
         /// Its policy gives it another one.
         retried: bool,
         /// When that was recorded.
@@ -118,6 +120,7 @@ impl History {
             "finished" => {
                 attempt.end = Some(End::Finished {
                     outcome: fact["outcome"].as_str().unwrap_or_default().to_owned(),
+                    reason: fact["reason"].as_str().unwrap_or_default().to_owned(),
                     retried: !fact["retry_at"].is_null(),
                     at,
                 });

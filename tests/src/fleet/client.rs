@@ -65,6 +65,9 @@ impl Client {
             .enable_all()
             .build()
             .expect("a runtime can be made");
+        // Only http is spoken, but in one build with a worker the library asks for somebody who could do more.
+        // Whoever came first has done the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .timeout(ANSWER)
             .build()

@@ -198,7 +198,9 @@ impl Fleet {
     /// # Panics
     /// When that cannot be done.
     pub fn verify(&self) -> Ran {
-        let at = self.engines.first().map(Engine::at).unwrap_or_default();
+        let answers = |engine: &&Engine| self.client.of(&engine.at(), "engines").is_some();
+        let at = self.engines.iter().find(answers).map(Engine::at);
+        let at = at.expect("an engine answers");
         self.world.tidemill(["verify", "--server", &at])
     }
 
