@@ -345,6 +345,6 @@ fn fold(code: u64, attempt: &Attempt, newest: usize) -> Row {
 /// Reasons that differ only in who and how long are one reason.
 fn without_numbers(reason: &str) -> String {
     let words = reason.split(' ');
-    let plain = words.map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let plain = words.filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
     plain.collect::<Vec<_>>().join(" ")
 }

@@ -108,9 +108,9 @@ impl Shape {
         ]
     }
 
-    /// A task that waits for a file, and one after it.
-    pub fn held(gate: &Path) -> Self {
-        let mut shape = Self::chain("held", 2, 0.0);
+    /// A chain whose first task waits for a file.
+    pub fn held(gate: &Path, length: usize) -> Self {
+        let mut shape = Self::chain("held", length, 0.0);
         if let Some(first) = shape.tasks.first_mut() {
             first.takes = Takes::Until(gate.to_owned());
         }

@@ -1,6 +1,7 @@
 //! The processes of a fleet, each with its place, its id, and its wires.
 
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::until;
@@ -128,7 +129,11 @@ impl Engine {
 
 impl Worker {
     pub(super) fn start(world: &World, doors: &[String], slots: u32, number: usize) -> Self {
-        let id = format!("worker{number}");
+        // Processes are told apart by their worker's name, by whoever cleans up on the machine: no two fleets
+        // may share one.
+        static WORKERS: AtomicU32 = AtomicU32::new(0);
+        let unique = WORKERS.fetch_add(1, SeqCst);
+        let id = format!("worker{number}_{}_{unique}", std::process::id());
         name(world, &id, "worker-id", &id);
         let mut words = words(&["worker", "--dir", &id, "--slots", &slots.to_string()]);
         for door in doors {

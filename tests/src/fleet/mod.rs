@@ -198,7 +198,7 @@ impl Fleet {
     /// # Panics
     /// When that cannot be done.
     pub fn verify(&self) -> Ran {
-        let answers = |engine: &&Engine| self.client.of(&engine.at(), "engines").is_some();
+        let answers = |engine: &&Engine| self.client.of(&engine.at(), "shards").is_some();
         let at = self.engines.iter().find(answers).map(Engine::at);
         let at = at.expect("an engine answers");
         self.world.tidemill(["verify", "--server", &at])

@@ -37,10 +37,15 @@ impl Case {
         }
     }
 
-    /// The same, with so many runs whose first tasks have begun and are held.
+    /// The same, with so many runs of two tasks, of which the first has begun and is held.
     pub(crate) fn holding(plan: Plan, runs: usize) -> Self {
+        Self::holding_chains(plan, runs, 2)
+    }
+
+    /// The same with chains of another length.
+    pub(crate) fn holding_chains(plan: Plan, runs: usize, length: usize) -> Self {
         let mut case = Self::new(plan);
-        let held = Shape::held(&case.gate);
+        let held = Shape::held(&case.gate, length);
         case.start(held, runs);
         until("all of them have begun", || case.side().begun() == runs);
         case.until_started(0);

@@ -9,10 +9,12 @@ mod case;
 mod disk;
 mod faulty;
 mod kills;
+mod outage;
 mod postgres;
 mod reports;
 mod takeover;
 mod two;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
