@@ -53,13 +53,14 @@ impl Audit<'_> {
             executions: self.side.begun(),
             ..Findings::default()
         };
-        self.promises(&mut found);
+        let listed = self.promises(&mut found);
         for torn in &self.side.torn {
             found
                 .wrong
                 .push(format!("a torn line in the side file: {torn:?}"));
         }
-        for started in self.started {
+        let there = |started: &&Started| listed.contains(&started.id);
+        for started in self.started.iter().filter(there) {
             let events = self
                 .fleet
                 .client
@@ -93,8 +94,8 @@ impl Audit<'_> {
         found
     }
 
-    /// Everything that was promised is there, once, and nothing else.
-    fn promises(&self, found: &mut Findings) {
+    /// Everything that was promised is there, once, and nothing else. Answers what is there.
+    fn promises(&self, found: &mut Findings) -> BTreeSet<u64> {
         let listed: BTreeSet<_> = self
             .fleet
             .client
@@ -118,6 +119,7 @@ impl Audit<'_> {
                 .wrong
                 .push(format!("run {id} is there and nobody was told of it"));
         }
+        listed
     }
 
     fn of_run(&self, started: &Started, history: &History, found: &mut Findings) -> Vec<String> {

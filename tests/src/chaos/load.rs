@@ -1,6 +1,6 @@
 //! Somebody who starts runs all the time, at any engine, and does not give up.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -37,14 +37,17 @@ impl Load {
     pub fn begin(
         client: &Client,
         mixture: Vec<(Shape, usize)>,
-        side: PathBuf,
+        side: &Path,
         rate: f64,
         dice: Dice,
     ) -> Self {
         for (shape, _) in &mixture {
-            client.define(shape.name, &shape.document(&side));
+            client.define(shape.name, &shape.document(side));
         }
-        let often = |(shape, often): (Shape, usize)| vec![Arc::new(shape); often];
+        let often = |(shape, often): (Shape, usize)| {
+            let shape = Arc::new(shape);
+            vec![shape; often]
+        };
         let shapes: Vec<_> = mixture.into_iter().flat_map(often).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let asker = client.asker().clone();

@@ -56,13 +56,7 @@ impl Story {
         let side = fleet.world.path().join("side");
         let dice = Dice::seeded(self.seed);
         let mixture = Shape::mixture();
-        let load = Load::begin(
-            &fleet.client,
-            mixture,
-            side.clone(),
-            self.rate,
-            dice.clone(),
-        );
+        let load = Load::begin(&fleet.client, mixture, &side, self.rate, dice.clone());
         self.hands.work(&fleet, &dice);
         let calm = Timestamp::now();
         let started = load.end(&fleet.client);

@@ -12,11 +12,11 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
 /// One answer may take so long. A service that is stopped takes connections and never answers.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(10);
 /// Between two rounds over all addresses.
 const PAUSE: Duration = Duration::from_millis(100);
 /// After so long nobody hopes any more.
-const PATIENCE: Duration = Duration::from_mins(4);
+const PATIENCE: Duration = Duration::from_mins(8);
 
 /// Speaks HTTP to whichever service answers.
 #[derive(Debug)]

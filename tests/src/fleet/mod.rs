@@ -20,7 +20,7 @@ use crate::binary::{Ran, World};
 use crate::postgres::Cluster;
 
 /// Longer than anything takes here, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_mins(3);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What a fleet consists of.
 #[derive(Clone, Debug)]
@@ -104,8 +104,8 @@ impl Fleet {
         let engines: Vec<_> = (1..=plan.engines)
             .map(|number| Engine::start(&world, &postgres, &database, number))
             .collect();
-        let addresses: Vec<_> = engines.iter().map(|engine| engine.at()).collect();
-        let doors: Vec<_> = engines.iter().map(|engine| engine.door()).collect();
+        let addresses: Vec<_> = engines.iter().map(Engine::at).collect();
+        let doors: Vec<_> = engines.iter().map(Engine::door).collect();
         let workers = (1..=plan.workers)
             .map(|number| Worker::start(&world, &doors, plan.slots, number))
             .collect();

@@ -109,7 +109,11 @@ impl Wire {
     pub fn cut(&self, whom: Whom) -> usize {
         let mut rules = self.shared.lock();
         let broken = rules.open.extract_if(.., |open| whom.is(open.caller));
-        broken.map(|open| open.ends.each_ref().map(shut)).count()
+        let broken: Vec<_> = broken.collect();
+        for end in broken.iter().flat_map(|open| &open.ends) {
+            shut(end);
+        }
+        broken.len()
     }
 }
 

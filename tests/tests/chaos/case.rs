@@ -45,11 +45,16 @@ impl Case {
     /// The same with chains of another length.
     pub(crate) fn holding_chains(plan: Plan, runs: usize, length: usize) -> Self {
         let mut case = Self::new(plan);
-        let held = Shape::held(&case.gate, length);
-        case.start(held, runs);
+        case.start_held(runs, length);
         until("all of them have begun", || case.side().begun() == runs);
         case.until_started(0);
         case
+    }
+
+    /// Starts so many chains whose first tasks wait for the gate.
+    pub(crate) fn start_held(&mut self, runs: usize, length: usize) {
+        let held = Shape::held(&self.gate, length);
+        self.start(held, runs);
     }
 
     /// Starts so many runs of a shape, all at once. Answers when all of them are promised.
