@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    fn event(id: &str, kind: &str, fact: Value) -> Value {
+    fn event(id: &str, kind: &str, fact: &Value) -> Value {
         json!({
             "seq": 1, "aggregate_id": id, "event_type": kind,
             "recorded_at": "2026-01-01T00:00:00Z", "payload": {kind: fact},
@@ -216,17 +216,17 @@ mod tests {
 
     fn submitted(code: u64, attempt: u32, retry_times: u32) -> Value {
         let fact = json!({"attempt": attempt, "retry_times": retry_times});
-        event(&format!("7/{code}"), "submitted", fact)
+        event(&format!("7/{code}"), "submitted", &fact)
     }
 
     fn finished(code: u64, attempt: u32, outcome: &str) -> Value {
         let fact = json!({"attempt": attempt, "outcome": outcome});
-        event(&format!("7/{code}"), "finished", fact)
+        event(&format!("7/{code}"), "finished", &fact)
     }
 
     fn lost(code: u64, attempt: u32) -> Value {
         let fact = json!({"attempt": attempt, "reason": "gone", "replaced": true});
-        event(&format!("7/{code}"), "lost", fact)
+        event(&format!("7/{code}"), "lost", &fact)
     }
 
     fn wrong(events: &[Value]) -> usize {
@@ -244,7 +244,7 @@ mod tests {
             finished(1000, 2, "SUCCESS"),
             submitted(1001, 1, 0),
             finished(1001, 1, "SUCCESS"),
-            event("7", "finished", json!({"state": "SUCCESS"})),
+            event("7", "finished", &json!({"state": "SUCCESS"})),
         ];
         assert_eq!(wrong(&events), 0);
     }
