@@ -55,7 +55,7 @@ fn the_auditor_finds_what_does_not_fit_together() {
     assert_eq!(wrong(all, &|_| ()), [""; 0]);
     let key = |attempt| (run, "t0".to_owned(), attempt);
     let twice = wrong(all, &|side| {
-        side.executions.entry(key(1)).or_default().begun += 1
+        side.executions.entry(key(1)).or_default().begun += 1;
     });
     assert!(twice[0].contains("t0 #1 began 2 times"), "{twice:?}");
     let never = wrong(all, &|side| {
