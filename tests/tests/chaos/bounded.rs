@@ -11,7 +11,10 @@ fn under_every_fault_once_nothing_is_lost_nothing_runs_twice_and_every_run_ends(
     let seed = number("TIDEMILL_SEED").unwrap_or(1);
     println!("TIDEMILL_SEED={seed}");
     let story = Story {
-        plan: short(),
+        plan: Plan {
+            loud: true,
+            ..short()
+        },
         rate: 15.0,
         seed,
         hands: Hands::Each(Fault::ALL.to_vec()),
