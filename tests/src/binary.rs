@@ -32,14 +32,28 @@ pub fn binary() -> &'static Path {
     BINARY.get_or_init(|| {
         // target/debug/deps/main-0123 -> target/debug/tidemill
         let me = std::env::current_exe().expect("a test runs from a file");
-        let folder = me
-            .parent()
-            .and_then(Path::parent)
-            .expect("tests lie in target/PROFILE/deps");
+        let folder = me.parent().expect("a file lies in a folder");
+        // A program of ours lies in target/debug itself.
+        let folder = if folder.ends_with("deps") {
+            folder.parent().expect("tests lie in target/PROFILE/deps")
+        } else {
+            folder
+        };
         let mut build = Command::new(env!("CARGO"));
         build
             .args(["build", "--quiet", "--package", "tidemill"])
             .current_dir(root());
+        // Set while tests run, and not in a shell: a dependency that asks for them would be built anew each
+        // time, and everything above it.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_MANIFEST", "CARGO_PKG"]
+                .iter()
+                .any(|own| text.starts_with(own))
+            {
+                build.env_remove(&name);
+            }
+        }
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -116,6 +130,11 @@ impl World {
         self.folder.path()
     }
 
+    /// It stays when this goes, for whoever wants to see what happened.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// Puts a file there.
     ///
     /// # Panics
@@ -172,12 +191,18 @@ impl World {
     }
 
     /// Processes that live in this directory.
-    fn left(&self) -> Vec<String> {
+    pub fn left(&self) -> Vec<String> {
+        self.living_in("")
+    }
+
+    /// Processes that live in a folder of this directory.
+    pub fn living_in(&self, folder: &str) -> Vec<String> {
+        let folder = self.path().join(folder);
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         processes
             .filter(|process| {
                 let cwd = fs::read_link(process.path().join("cwd"));
-                cwd.is_ok_and(|cwd| cwd.starts_with(self.path()))
+                cwd.is_ok_and(|cwd| cwd.starts_with(&folder))
             })
             .map(|process| {
                 let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -211,6 +236,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal by its name, for example `TERM`.
     ///
     /// # Panics

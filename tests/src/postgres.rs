@@ -5,13 +5,14 @@
 //! This module knows no SQL and depends on nothing but PostgreSQL's own programs.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use crate::port;
 
 /// A running PostgreSQL server. It flushes to disk like one in production.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Cluster {
             bin,
             folder,
             user,
-            port: free_port(),
+            port: port::free(),
             databases: AtomicU32::new(0),
             watchdog,
         };
@@ -77,6 +78,11 @@ impl Cluster {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(Self::start)
+    }
+
+    /// Where the server listens on this machine.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The address of a database of this server.
@@ -248,11 +254,6 @@ fn when_root() -> Option<User> {
         id: fields.get(2)?.parse().ok()?,
         group: fields.get(3)?.parse().ok()?,
     })
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its number").port()
 }
 
 #[cfg(test)]

@@ -37,9 +37,9 @@ const ARROWS: [(&str, &[&str]); 10] = [
 const HOMES: [(&str, &[&str]); 6] = [
     ("cqrs-es", &["store"]),
     ("sqlx", &["store", "projections", "worker"]),
-    ("clap", &["tidemill", "simulation"]),
+    ("clap", &["tidemill", "simulation", "tests"]),
     ("anyhow", &["tidemill", "simulation"]),
-    ("reqwest", &["tidemill", "worker"]),
+    ("reqwest", &["api", "tidemill", "worker", "tests"]),
     ("nix", &["worker"]),
 ];
 

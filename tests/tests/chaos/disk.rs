@@ -137,3 +137,53 @@ fn a_process_that_comes_while_the_disk_is_full_tells_no_lie_and_takes_the_run_up
     }
     ended_well(&world, &layers, &shown(&killed.out));
 }
+
+#[test]
+fn a_worker_whose_own_disk_is_full_goes_on_when_there_is_room_and_loses_no_end() {
+    let world = World::new();
+    let Some(disk) = Disk::mount(&world.path().join("disk")) else {
+        return;
+    };
+    let words = [
+        "serve",
+        "--data",
+        "data",
+        "--listen",
+        "127.0.0.1:0",
+        "--roles",
+        "engine,api",
+    ];
+    let mut service = world.start(words);
+    let at = service.wait_for("listening on ");
+    let there = ["--server", at.as_str()];
+    let worker = world.start([
+        "worker",
+        there[0],
+        there[1],
+        "--dir",
+        "disk/worker",
+        "--slots",
+        "8",
+    ]);
+    let keys = ", retry: {times: 1000, interval: 100ms}";
+    let layers = Layers::with(&world, 20, 10, "sleep 0.05; ", keys);
+    let mut run = world.start(["run", layers.path(), there[0], there[1]]);
+    layers.wait_for(20, || run.has_ended());
+    disk.fill();
+    // This is how long it is full.
+    sleep(Duration::from_secs(2));
+    assert!(!run.has_ended(), "the disk was not full in time");
+    disk.free();
+    run.end().exits(0);
+    let id = only_run(&world, there).expect("a run");
+    let events = history(&world, &id, there);
+    each_succeeded_once(&events, layers.tasks);
+    let lost = |event: &&serde_json::Value| event["event_type"] == "lost";
+    assert_eq!(events.iter().find(lost), None);
+    assert_eq!(layers.done().len(), layers.tasks);
+    world.tidemill(["verify", there[0], there[1]]).exits(0);
+    worker.signal("TERM");
+    worker.end().exits(0);
+    service.signal("TERM");
+    service.end().exits(0);
+}

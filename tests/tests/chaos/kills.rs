@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use tests::binary::World;
+use tests::dice::Dice;
 
-use super::{Dice, Layers, Seen, each_succeeded_once, history, kills, only_run, shown, task};
+use super::{Layers, Seen, each_succeeded_once, history, kills, only_run, shown, task};
 
 const HERE: [&str; 2] = ["--data", "data"];
 

@@ -4,12 +4,17 @@
 //! `TIDEMILL_KILLS=50` makes the scenarios of [`kills`] and [`postgres`] as rough as they were meant; without
 //! it they fit into a coffee break. `TIDEMILL_SEED` repeats the dice of a run that failed.
 
+mod bounded;
+mod case;
 mod disk;
 mod faulty;
 mod kills;
+mod outage;
 mod postgres;
 mod reports;
+mod takeover;
 mod two;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -19,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::binary::World;
+use tests::dice::number;
 
 /// A layered workflow. Each task depends on two of the layer before and leaves a line in a file.
 pub(crate) struct Layers {
@@ -215,46 +221,9 @@ pub(crate) fn only_run(world: &World, place: [&str; 2]) -> Option<String> {
     Some(items.first()?["id"].to_string())
 }
 
-/// Dice whose seed is printed, so that a failure can be repeated as far as the machine allows.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(what: &str) -> Self {
-        let now = || {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.map_or(1, |now| u64::from(now.subsec_nanos()))
-        };
-        let seed = number("TIDEMILL_SEED").unwrap_or_else(now);
-        println!("{what}: TIDEMILL_SEED={seed}");
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `limit`.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let limit = u64::try_from(limit.max(1)).expect("a small number");
-        usize::try_from((self.0 >> 16) % limit).expect("a small number")
-    }
-
-    pub(crate) fn sleep_up_to(&mut self, ms: usize) {
-        let ms = u64::try_from(self.below(ms)).expect("a small number");
-        sleep(Duration::from_millis(ms));
-    }
-}
-
 /// How often a scenario kills, when nobody asked for another number.
 pub(crate) fn kills(usual: usize) -> usize {
     number("TIDEMILL_KILLS").map_or(usual, |kills| {
         usize::try_from(kills).expect("a small number")
     })
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
-    )
 }

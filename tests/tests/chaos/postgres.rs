@@ -1,11 +1,11 @@
 //! The same on PostgreSQL, which goes away too; the command that runs the workflow only watches.
 
-use std::net::TcpListener;
-
 use tests::binary::{Running, World};
+use tests::dice::Dice;
+use tests::port;
 use tests::postgres::Cluster;
 
-use super::{Dice, Layers, Seen, each_succeeded_once, history, kills, only_run};
+use super::{Layers, Seen, each_succeeded_once, history, kills, only_run};
 
 /// A service on a database. Its directory is its place: started there again, it is the same one.
 pub(crate) fn serve(world: &World, database: &str, place: &str, listen: &str) -> (Running, String) {
@@ -23,14 +23,6 @@ pub(crate) fn serve(world: &World, database: &str, place: &str, listen: &str) ->
     (service, address)
 }
 
-/// A port for a service that comes back to it. Below those that the system gives away, so that nobody
-/// takes it meanwhile.
-fn port() -> String {
-    let start = 15_000 + (std::process::id() % 10_000) as u16;
-    let free = (start..start + 5_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    format!("127.0.0.1:{}", free.expect("a free port"))
-}
-
 #[test]
 fn engine_and_database_die_in_turn_and_the_run_succeeds_with_nothing_lost_or_done_again() {
     let cluster = Cluster::start();
@@ -39,7 +31,7 @@ fn engine_and_database_die_in_turn_and_the_run_succeeds_with_nothing_lost_or_don
     let layers = Layers::new(&world, 10, 30, "");
     let kills = kills(6);
     let mut dice = Dice::new("postgres");
-    let listen = port();
+    let listen = format!("127.0.0.1:{}", port::free());
     let (mut service, at) = serve(&world, &database, "place", &listen);
     let there = ["--server", at.as_str()];
     let mut run = world.start(["run", layers.path(), "--json", there[0], there[1]]);

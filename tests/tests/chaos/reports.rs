@@ -11,8 +11,9 @@ use std::thread;
 
 use serde_json::Value;
 use tests::binary::{Running, World};
+use tests::dice::Dice;
 
-use super::{Dice, Layers, each_succeeded_once, history};
+use super::{Layers, each_succeeded_once, history};
 
 /// A wire to an address. Each connection carries some bytes; the piece after them is swallowed, whichever way
 /// it goes, and then the connection breaks.
