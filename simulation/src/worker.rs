@@ -75,10 +75,11 @@ fn named(attempt: Option<&Attempt>) -> AttemptId {
     id_of(attempt.unwrap_or_else(|| unreachable!("every message names its attempt")))
 }
 
-fn answer(id: AttemptId, rejected: &str) -> Body {
+fn answer(id: AttemptId, question: u64, rejected: &str) -> Body {
     Body::Answer(Answer {
         attempt: Some(wire(id)),
         rejected: rejected.to_owned(),
+        question,
     })
 }
 
@@ -193,27 +194,31 @@ impl Worker {
     pub(crate) fn dispatched(&mut self, engine: usize, dispatch: &Dispatch, now: u64) -> Vec<Body> {
         let id = named(dispatch.attempt.as_ref());
         if !self.obeys(id.task.instance.shard(), dispatch.epoch) {
-            return vec![answer(id, "the shard has a newer owner")];
+            return vec![answer(id, dispatch.question, "the shard has a newer owner")];
         }
         if let Some(held) = self.held.get_mut(&id) {
             hear(&mut held.route, engine);
-            return vec![answer(id, "")];
+            return vec![answer(id, dispatch.question, "")];
         }
         if self.condemned.contains(&id) {
             return self.refuse(id, engine, now);
         }
         if self.ended.contains(&id) {
-            return vec![answer(id, "")];
+            return vec![answer(id, dispatch.question, "")];
         }
         if self.full_until >= now {
-            return vec![answer(id, "the journal cannot be written")];
+            return vec![answer(
+                id,
+                dispatch.question,
+                "the journal cannot be written",
+            )];
         }
         let open = self.held.values().filter(|held| held.stage != Stage::Ended);
         if open.count() > self.slots as usize {
-            return vec![answer(id, "no free slot")];
+            return vec![answer(id, dispatch.question, "no free slot")];
         }
         self.hold(id, Stage::Queued, engine, now);
-        vec![answer(id, "")]
+        vec![answer(id, dispatch.question, "")]
     }
 
     fn hold(&mut self, id: AttemptId, stage: Stage, engine: usize, now: u64) {

@@ -432,13 +432,15 @@ impl Core {
             return;
         }
         let attempt = AttemptId { task, number };
-        if self.is_prepared(task, number) && self.workers.ask(&worker.id, attempt, now) {
-            self.dispatch(session, attempt);
+        if self.is_prepared(task, number)
+            && let Some(question) = self.workers.ask(&worker.id, attempt, now)
+        {
+            self.dispatch(session, attempt, question);
         }
     }
 
     /// Asks the worker of this session to run an attempt, if that is still wanted.
-    pub(super) fn dispatch(&mut self, session: SessionId, attempt: AttemptId) {
+    pub(super) fn dispatch(&mut self, session: SessionId, attempt: AttemptId, question: u64) {
         let AttemptId { task, number } = attempt;
         let run = self
             .shards
@@ -462,6 +464,7 @@ impl Core {
             attempt: Some(wire::attempt(attempt)),
             fencing_token: u64::from(number),
             epoch: self.epoch(task.instance.shard()),
+            question,
             workflow: assignment.workflow,
             task: assignment.task,
             r#type: assignment.kind.to_owned(),

@@ -25,8 +25,10 @@ impl Core {
         let Some(worker) = self.workers.heard(session, now) else {
             return;
         };
+        let mut question = 0;
         let (attempt, sequence, word) = match &message.body {
             Some(worker_message::Body::Answer(answer)) => {
+                question = answer.question;
                 let word = if answer.rejected.is_empty() {
                     Word::Accepted
                 } else {
@@ -56,7 +58,7 @@ impl Core {
             }
         };
         if let Some(attempt) = wire::attempt_id(attempt) {
-            if !self.takes_word(&worker, attempt, &word) {
+            if !self.takes_word(&worker, attempt, question, &word) {
                 return;
             }
             let saying = Saying {
@@ -71,17 +73,23 @@ impl Core {
     }
 
     /// What a word says of the worker itself. Answers whether it says something of the attempt: not a
-    /// refusal by a worker that was asked twice and has yet to answer the second time.
-    fn takes_word(&mut self, worker: &WorkerRef, attempt: AttemptId, word: &Word) -> bool {
+    /// rejection by a worker that was asked again since.
+    fn takes_word(
+        &mut self,
+        worker: &WorkerRef,
+        attempt: AttemptId,
+        question: u64,
+        word: &Word,
+    ) -> bool {
         let ended = matches!(word, Word::Finished(_));
         self.workers.spoke(&worker.id, ended);
         match word {
             Word::Refused(why) => {
                 self.workers.refused(&worker.id, why);
-                return self.workers.answered(&worker.id, attempt);
+                return self.workers.rejected(&worker.id, attempt, question);
             }
             Word::Accepted => {
-                self.workers.answered(&worker.id, attempt);
+                self.workers.accepted(&worker.id, attempt);
             }
             Word::Started(_) | Word::Finished(_) => {
                 self.workers.reported(&worker.id, attempt, ended);

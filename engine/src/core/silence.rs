@@ -14,47 +14,47 @@ use super::{Core, SessionId};
 /// A dispatch that a worker has not answered.
 #[derive(Debug)]
 pub(super) struct Question {
-    /// When it was asked last.
+    /// Tells it from other questions about the same attempt: only the answer to this one counts.
+    number: u64,
+    /// When it was asked.
     since: Timestamp,
-    /// How many answers are to come: one for each time it was asked.
-    answers: u32,
-    /// It was asked twice.
+    /// It is the second one.
     again: bool,
 }
 
 impl Workers {
-    /// An attempt is about to be sent to a worker. Answers whether it may: not while the worker has yet to
-    /// answer the last time. An answer is then never taken for the answer to a later question.
-    pub(super) fn ask(&mut self, id: &str, attempt: AttemptId, now: Timestamp) -> bool {
-        let Some(worker) = self.known.get_mut(id) else {
-            return false;
-        };
+    /// An attempt is about to be sent to a worker. Answers under which number; nothing while the worker has
+    /// yet to answer the last time.
+    pub(super) fn ask(&mut self, id: &str, attempt: AttemptId, now: Timestamp) -> Option<u64> {
+        let worker = self.known.get_mut(id)?;
         if worker.asked.contains_key(&attempt) {
-            return false;
+            return None;
         }
+        self.questions += 1;
         let question = Question {
+            number: self.questions,
             since: now,
-            answers: 1,
             again: false,
         };
         worker.asked.insert(attempt, question);
-        true
+        Some(self.questions)
     }
 
-    /// A worker has answered for an attempt. Answers whether this is its last word: asked twice, it may
-    /// refuse the first time and accept the second time.
-    pub(super) fn answered(&mut self, id: &str, attempt: AttemptId) -> bool {
-        let Some(worker) = self.known.get_mut(id) else {
-            return true;
-        };
-        if let Some(question) = worker.asked.get_mut(&attempt)
-            && question.answers > 1
-        {
-            question.answers -= 1;
-            return false;
+    /// A worker has accepted an attempt.
+    pub(super) fn accepted(&mut self, id: &str, attempt: AttemptId) {
+        if let Some(worker) = self.known.get_mut(id) {
+            worker.asked.remove(&attempt);
         }
-        worker.asked.remove(&attempt);
-        true
+    }
+
+    /// A worker has rejected an attempt. Answers whether that is its last word: it says nothing about a
+    /// question that was asked since, and that the worker may yet say yes to.
+    pub(super) fn rejected(&mut self, id: &str, attempt: AttemptId, question: u64) -> bool {
+        let worker = self.known.get_mut(id);
+        worker.is_some_and(|worker| {
+            let asked = worker.asked.get(&attempt).map(|asked| asked.number);
+            asked == Some(question) && worker.asked.remove(&attempt).is_some()
+        })
     }
 
     /// A worker reports on an attempt: nobody need wait for its answer. When the attempt has ended, it need
@@ -75,17 +75,20 @@ impl Workers {
         late.map(|(attempt, _)| *attempt).collect()
     }
 
-    /// Asks once more. Answers whether it may: not a third time.
-    fn ask_again(&mut self, id: &str, attempt: AttemptId, now: Timestamp) -> bool {
-        let worker = self.known.get_mut(id);
-        let question = worker.and_then(|worker| worker.asked.get_mut(&attempt));
-        let Some(question) = question.filter(|question| !question.again) else {
-            return false;
+    /// Asks once more. Answers under which number; nothing the third time.
+    fn ask_again(&mut self, id: &str, attempt: AttemptId, now: Timestamp) -> Option<u64> {
+        let worker = self.known.get_mut(id)?;
+        let question = worker.asked.get_mut(&attempt)?;
+        if question.again {
+            return None;
+        }
+        self.questions += 1;
+        *question = Question {
+            number: self.questions,
+            since: now,
+            again: true,
         };
-        question.since = now;
-        question.answers += 1;
-        question.again = true;
-        true
+        Some(self.questions)
     }
 
     /// An attempt was taken from a worker that did not answer. It is given nothing else until it does, and
@@ -127,9 +130,9 @@ impl Core {
             }
             if !self.is_only_asked(attempt, worker) {
                 self.workers.reported(&worker.id, attempt, false);
-            } else if self.workers.ask_again(&worker.id, attempt, now) {
+            } else if let Some(question) = self.workers.ask_again(&worker.id, attempt, now) {
                 tracing::info!(worker = %worker.id, %attempt, "no answer; asking again");
-                self.dispatch(session, attempt);
+                self.dispatch(session, attempt, question);
             } else {
                 self.take_away(now, session, worker, attempt);
             }

@@ -28,6 +28,8 @@ pub(super) struct Workers {
     pub(super) room: BTreeMap<Arc<str>, u32>,
     /// When anything last happened.
     seen: Timestamp,
+    /// How often workers were asked to run something.
+    pub(super) questions: u64,
 }
 
 #[derive(Debug)]

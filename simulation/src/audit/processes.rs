@@ -184,6 +184,9 @@ impl World {
             format!("there is no worker {}", holder.id)
         });
         let has_it = self.workers[index].has(id) || self.is_on_its_way(index, id);
+        // Of a worker that hears nothing nobody can know more than that it does not answer. What was on its way
+        // to it may reach it in this very moment, with the order to kill it right behind.
+        let deaf = reason.contains("did not answer") && self.faults.odds(Fault::Partition) > 0;
         let heard = engine.heard.get(&index).copied().unwrap_or_default();
         let silent = self.now - heard.max(engine.born);
         // A clock that runs fast shortens the lease, and so does each small leap.
@@ -192,7 +195,7 @@ impl World {
         } else {
             WORKER_LEASE / 2
         };
-        hold(Claim::TrulyLost, !has_it || silent >= least, || {
+        hold(Claim::TrulyLost, !has_it || deaf || silent >= least, || {
             let name = engine.name();
             let silent = silent / 1_000;
             format!(

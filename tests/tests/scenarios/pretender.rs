@@ -175,6 +175,7 @@ fn react(dispatch: &Dispatch, manner: Manner) -> Vec<Body> {
         Body::Answer(Answer {
             attempt,
             rejected: rejected.to_owned(),
+            question: dispatch.question,
         })
     };
     match manner {

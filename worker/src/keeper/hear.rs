@@ -37,13 +37,14 @@ impl Keeper {
         let Some(endpoint) = self.sessions.get(&session).map(|s| s.endpoint) else {
             return;
         };
+        let question = dispatch.question;
         if !self.owners.note(key.shard(), dispatch.epoch) {
             let reason = format!("shard {} has a newer owner", key.shard());
-            return self.answer_now(session, key, &reason);
+            return self.answer_now(session, key, question, &reason);
         }
         if let Some(held) = self.attempts.get_mut(key) {
             held.route.add(endpoint);
-            self.answer(session, key, "");
+            self.answer(session, key, question);
             return self.send_reports(key);
         }
         if self.attempts.is_refused(key) {
@@ -52,10 +53,10 @@ impl Keeper {
         if self.attempts.has_ended(key) {
             // Its end is durable with an engine. This message was overtaken by that; running the attempt
             // again would be the one thing that must not happen.
-            return self.answer(session, key, "");
+            return self.answer(session, key, question);
         }
         if let Some(reason) = self.unwilling() {
-            return self.answer_now(session, key, &reason);
+            return self.answer_now(session, key, question, &reason);
         }
         let unknown = self
             .world
@@ -74,7 +75,7 @@ impl Keeper {
                 place: false,
             },
         );
-        self.answer(session, key, "");
+        self.answer(session, key, question);
         match unknown {
             None => self.slots.push(key),
             Some(name) => {
@@ -232,23 +233,25 @@ impl Keeper {
         });
     }
 
-    /// Leaves when the journal has what it says.
-    fn answer(&mut self, session: u64, key: Key, rejected: &str) {
-        self.effects.messages.push((session, answer(key, rejected)));
+    /// Accepts. Leaves when the journal has what it says.
+    fn answer(&mut self, session: u64, key: Key, question: u64) {
+        let answer = answer(key, question, "");
+        self.effects.messages.push((session, answer));
     }
 
     /// A rejection says nothing that would have to be remembered.
-    fn answer_now(&self, session: u64, key: Key, rejected: &str) {
+    fn answer_now(&self, session: u64, key: Key, question: u64, rejected: &str) {
         if let Some(session) = self.sessions.get(&session) {
-            let _ = session.wire.send(answer(key, rejected));
+            let _ = session.wire.send(answer(key, question, rejected));
         }
     }
 }
 
-fn answer(key: Key, rejected: &str) -> WorkerMessage {
+fn answer(key: Key, question: u64, rejected: &str) -> WorkerMessage {
     let answer = Answer {
         attempt: Some(key.into()),
         rejected: rejected.to_owned(),
+        question,
     };
     WorkerMessage {
         body: Some(worker_message::Body::Answer(answer)),

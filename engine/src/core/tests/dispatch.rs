@@ -47,12 +47,27 @@ impl Bench {
         self.handle(Input::Opened { session, hello });
     }
 
+    /// Rejects what was asked last about an attempt.
     fn refuse(&mut self, session: SessionId, attempt: AttemptId) {
+        let question = self.questions(session, attempt).pop().unwrap_or_default();
+        self.refuse_question(session, attempt, question);
+    }
+
+    fn refuse_question(&mut self, session: SessionId, attempt: AttemptId, question: u64) {
         let answer = Said {
             attempt: Some(crate::core::wire::attempt(attempt)),
             rejected: "full: 1 attempts queued or running".to_owned(),
+            question,
         };
         self.say(session, worker_message::Body::Answer(answer));
+    }
+
+    /// What was asked about an attempt on a stream, in order.
+    fn questions(&self, session: SessionId, attempt: AttemptId) -> Vec<u64> {
+        let attempt = crate::core::wire::attempt(attempt);
+        let asked = self.questions.iter();
+        let about = asked.filter(|(to, of, _)| (*to, *of) == (session, attempt));
+        about.map(|(.., question)| *question).collect()
     }
 
     fn beat(&mut self, session: SessionId, busy: u32, overloaded: &str) {
@@ -355,11 +370,37 @@ fn d22_a_worker_that_was_asked_twice_may_refuse_first_and_accept_then() {
     let (first, ..) = bench.asked_of()[0];
     bench.beating(&[1, 2], 5);
     assert_eq!(bench.asked_of(), [(first, 1, 1)]);
-    bench.refuse(first, attempt(1));
+    let earlier = bench.questions(first, attempt(1))[0];
+    bench.refuse_question(first, attempt(1), earlier);
     bench.wait(1);
     assert_eq!(bench.asked_of(), [], "it has another answer to give");
     bench.accept(first, attempt(1));
     assert_eq!(bench.told().last().unwrap(), "dispatched");
+}
+
+#[test]
+fn d22_a_rejection_from_before_a_reload_does_not_answer_what_was_asked_after_it() {
+    let mut bench = with_tasks(&[("default", 1)]);
+    bench.join(1, "w", "default", 1);
+    bench.join(2, "x", "default", 1);
+    let (asked, ..) = bench.asked_of()[0];
+    bench.handle(Input::LeaseLost { shard: SHARD });
+    bench.deaf = true;
+    bench.lease();
+    bench.refuse(asked, attempt(1));
+    bench.deaf = false;
+    for answer in std::mem::take(&mut bench.answers) {
+        bench.handle(answer);
+    }
+    assert_eq!(bench.asked_of(), [(asked, 1, 1)], "it is asked anew");
+    // The worker had no room then. It has now, and takes the attempt: nobody else may get it.
+    bench.wait(1);
+    assert_eq!(bench.asked_of(), []);
+    bench.accept(asked, attempt(1));
+    assert_eq!(
+        bench.told(),
+        ["submitted", "dispatch_requested", "dispatched"]
+    );
 }
 
 #[test]

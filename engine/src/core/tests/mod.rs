@@ -43,6 +43,8 @@ struct Bench {
     refuse: Option<ShardId>,
     answers: Vec<Input>,
     sent: Vec<(SessionId, Body)>,
+    /// Every dispatch that was ever sent, by its number.
+    questions: Vec<(SessionId, wire::Attempt, u64)>,
     closed: Vec<SessionId>,
     replies: Vec<(Ticket, Result<Answer, Refusal>)>,
     runs_read: usize,
@@ -74,6 +76,7 @@ impl Bench {
             refuse: None,
             answers: Vec::new(),
             sent: Vec::new(),
+            questions: Vec::new(),
             closed: Vec::new(),
             replies: Vec::new(),
             runs_read: 0,
@@ -163,7 +166,12 @@ impl Bench {
             }
             Output::Reply { ticket, answer } => return self.replies.push((ticket, answer)),
             Output::Send { session, message } => {
-                return self.sent.push((session, message.body.unwrap()));
+                let body = message.body.unwrap();
+                if let Body::Dispatch(dispatch) = &body {
+                    let attempt = dispatch.attempt.unwrap();
+                    self.questions.push((session, attempt, dispatch.question));
+                }
+                return self.sent.push((session, body));
             }
             Output::Close { session } => return self.closed.push(session),
             Output::SteppedDown { shard, epoch } => {
@@ -297,7 +305,11 @@ impl Bench {
         let rejected = String::new();
         self.say(
             session,
-            worker_message::Body::Answer(wire::Answer { attempt, rejected }),
+            worker_message::Body::Answer(wire::Answer {
+                attempt,
+                rejected,
+                ..wire::Answer::default()
+            }),
         );
     }
 
