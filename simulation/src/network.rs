@@ -13,6 +13,7 @@ use store::Log;
 use crate::audit::processes::about;
 use crate::faults::Fault;
 use crate::worker::Stage;
+use crate::worker::id_of;
 use crate::world::{TICK, World, now};
 
 /// How often an engine looks into the letter box.
@@ -144,6 +145,19 @@ impl World {
         let Some(session) = self.workers[index].sessions[engine] else {
             return;
         };
+        if let worker_message::Body::Answer(answer) = body
+            && let Some(attempt) = &answer.attempt
+        {
+            let name = self.workers[index].id.clone();
+            self.story.tell(self.now, name, || {
+                let word = if answer.rejected.is_empty() {
+                    "accepted"
+                } else {
+                    &answer.rejected
+                };
+                format!("{}: {word} (question {})", id_of(attempt), answer.question)
+            });
+        }
         for _ in 0..self.times() {
             let due = self.arrives();
             let message = WorkerMessage {

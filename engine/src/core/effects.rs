@@ -423,16 +423,13 @@ impl Core {
             self.kill_on(session, AttemptId { task, number });
             return;
         }
-        // Another incarnation must not be sent what was meant for the one before: it never held it.
-        if !self
-            .workers
-            .incarnation(&worker.id)
-            .is_some_and(|now| now.is(worker))
-        {
-            return;
-        }
+        // Another incarnation must not be sent what was meant for the one before: it never held it. Nor must a
+        // worker that has rejected the attempt meanwhile be asked for what another one has by now.
+        let same = self.workers.incarnation(&worker.id);
         let attempt = AttemptId { task, number };
-        if self.is_prepared(task, number)
+        if same.is_some_and(|same| same.is(worker))
+            && self.is_only_asked(attempt, worker)
+            && self.is_prepared(task, number)
             && let Some(question) = self.workers.ask(&worker.id, attempt, now)
         {
             self.dispatch(session, attempt, question);

@@ -209,7 +209,12 @@ impl World {
 /// What an engine says to a worker, for people.
 pub(crate) fn said(message: &EngineMessage, attempt: AttemptId) -> String {
     let what = match &message.body {
-        Some(Body::Dispatch(dispatch)) => format!("run it (epoch {})", dispatch.epoch),
+        Some(Body::Dispatch(dispatch)) => {
+            format!(
+                "run it (epoch {}, question {})",
+                dispatch.epoch, dispatch.question
+            )
+        }
         Some(Body::Kill(kill)) => format!("kill it (epoch {})", kill.epoch),
         Some(Body::Ack(ack)) => format!("report {} is durable", ack.sequence),
         Some(Body::NotOwner(_)) => "not mine".to_owned(),
