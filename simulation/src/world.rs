@@ -29,7 +29,7 @@ pub(crate) const WORKER_LEASE: u64 = 10_000_000;
 pub(crate) const TICK: u64 = 20_000;
 /// Faults stop here; everything must end soon after.
 pub(crate) const TROUBLE: u64 = 30_000_000;
-const END: u64 = 300_000_000;
+const END: u64 = 900_000_000;
 /// How often strays are looked for.
 const STRAYS: u64 = 500_000;
 /// How often a memory is compared with the log: reading a shard costs more than all else.

@@ -3,10 +3,24 @@
 use simulation::{Faults, play};
 
 /// The seed, and what was wrong when it failed.
-const FOUND: [(u64, &str); 1] = [(
-    159,
-    "an engine whose clock leapt took the leap for its workers' silence and gave up what they were running",
-)];
+const FOUND: [(u64, &str); 4] = [
+    (
+        159,
+        "an engine whose clock leapt took the leap for its workers' silence and gave up what they were running",
+    ),
+    (
+        776,
+        "a rejection from before a reload was taken for the answer to what was asked after it, and two workers had one attempt",
+    ),
+    (
+        254,
+        "a worker that had just rejected an attempt was asked for it again, when another one had it already",
+    ),
+    (
+        2609,
+        "a rejection of an order of an epoch that was over took an attempt from the worker that had just begun to run it",
+    ),
+];
 
 #[test]
 fn what_was_found_once_stays_mended() {

@@ -320,6 +320,13 @@ impl Workers {
     }
 
     pub(super) fn forget(&mut self, shard: ShardId) {
+        // Whoever reads the shard again asks again, with another epoch: an answer to what was asked before may
+        // mean no more than that the epoch was over.
+        for worker in self.known.values_mut() {
+            worker
+                .asked
+                .retain(|attempt, _| attempt.task.instance.shard() != shard);
+        }
         let gone: Vec<TaskId> = self
             .holders
             .keys()

@@ -84,7 +84,9 @@ fn i8_a_shard_that_is_read_again_is_the_same_and_orders_nothing_anew() {
             let after = bench.core.shards[&SHARD].run(attempt(1).task.instance);
             assert!(before.is_some() && before.as_ref() == after, "{got:?}");
         }
-        assert_eq!(orders_since(&bench, orders), 0, "{got:?}");
+        // What nobody has answered is asked again: the worker runs it once, however often it is asked.
+        let asked = if matches!(got, Got::Asked) { 2 } else { 0 };
+        assert_eq!(orders_since(&bench, orders), asked, "{got:?}");
         assert_eq!(bench.told(), told, "{got:?}");
     }
     let mut ended = with_an_attempt(Got::Running);
