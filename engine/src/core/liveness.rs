@@ -36,14 +36,8 @@ impl Core {
             .collect();
         self.tell(session, engine_message::Body::Owner(Owner { shards }));
         self.watch_worker(now, id.clone());
-        for task in self.workers.tasks_of(&id) {
-            if let Some((holder, reason)) = self.reconcile(now, task) {
-                self.lose(now, task, holder, reason);
-            }
-        }
-        for attempt in self.workers.said(&id) {
-            self.check_stray(session, attempt);
-        }
+        // Nothing follows from its hello: it may have been long on its way, and what it does not name may have
+        // come from another engine since. The answer to our claim tells.
     }
 
     pub(super) fn closed(&mut self, now: Timestamp, session: SessionId) {

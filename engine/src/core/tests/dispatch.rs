@@ -44,7 +44,7 @@ impl Bench {
             slots,
             held: Vec::new(),
         };
-        self.handle(Input::Opened { session, hello });
+        self.open(session, hello);
     }
 
     /// Rejects what was asked last about an attempt.
@@ -515,10 +515,7 @@ fn two_living_workers_with_one_id_do_not_take_tasks_to_and_fro() {
         hello: hello("one", &[]),
     });
     bench.accept(1, attempt(1));
-    bench.handle(Input::Opened {
-        session: 2,
-        hello: hello("two", &[]),
-    });
+    bench.open(2, hello("two", &[]));
     assert_eq!(bench.losses(), ["worker w was restarted"]);
     bench.accept(2, attempt(2));
     for session in 3..10 {

@@ -265,7 +265,20 @@ impl Bench {
                 .map(|held| crate::core::wire::attempt(*held))
                 .collect(),
         };
+        self.open(session, hello);
+    }
+
+    /// Says hello, and answers what it is asked then.
+    fn open(&mut self, session: SessionId, hello: Hello) {
+        let held: Vec<AttemptId> = hello
+            .held
+            .iter()
+            .filter_map(|held| crate::core::wire::attempt_id(Some(held)))
+            .collect();
         self.handle(Input::Opened { session, hello });
+        if self.claims(session).last() == Some(&self.epoch) {
+            self.holding(session, self.epoch, &held);
+        }
     }
 
     fn say(&mut self, session: SessionId, body: worker_message::Body) {

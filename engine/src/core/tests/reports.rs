@@ -23,7 +23,7 @@ impl Bench {
             slots,
             held: held.collect(),
         };
-        self.handle(Input::Opened { session, hello });
+        self.open(session, hello);
     }
 
     pub(super) fn begins(&mut self, session: SessionId, attempt: AttemptId) {
