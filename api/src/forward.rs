@@ -7,11 +7,13 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::{DefinitionCode, InstanceId, ShardId};
-use futures_util::TryStreamExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::{Owner, Place};
@@ -33,35 +35,42 @@ const FORWARDED: HeaderName = HeaderName::from_static("tidemill-forwarded");
 
 /// Speaks to other nodes.
 #[derive(Clone, Debug)]
-pub(crate) struct Neighbours(reqwest::Client);
+pub(crate) struct Neighbours(Client<HttpConnector, Body>);
 
 impl Neighbours {
     pub(crate) fn new() -> Self {
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build();
-        // Without TLS there is nothing that could fail to be set up.
-        Self(client.unwrap_or_default())
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        Self(Client::builder(TokioExecutor::new()).build(connector))
     }
 
     /// Passes a request on. An answer, or that there was nobody, or that nobody knows what became of it.
     async fn ask(&self, address: &str, parts: &Parts, body: Bytes) -> Response {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let url = format!("{}{path}", address.trim_end_matches('/'));
-        let mut headers = end_to_end(&parts.headers);
-        headers.insert(FORWARDED, HeaderValue::from_static("1"));
-        let sent = self.0.request(parts.method.clone(), url).headers(headers);
-        let sending = sent.body(body).send();
-        match tokio::time::timeout(ANSWER, sending).await {
-            Ok(Ok(answer)) => relay(answer),
+        let Ok(uri) = format!("{}{path}", address.trim_end_matches('/')).parse::<Uri>() else {
+            let why = format!("the owner is said to be at {address:?}, which is no address");
+            return Problem::not_owner(why).into_response();
+        };
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = end_to_end(&parts.headers);
+        request
+            .headers_mut()
+            .insert(FORWARDED, HeaderValue::from_static("1"));
+        match tokio::time::timeout(ANSWER, self.0.request(request)).await {
+            Ok(Ok(answer)) => {
+                let (mut head, body) = answer.into_parts();
+                head.headers = end_to_end(&head.headers);
+                Response::from_parts(head, Body::new(body))
+            }
             Ok(Err(error)) if error.is_connect() => {
-                Problem::not_owner(format!("the owner at {address} cannot be reached"))
-                    .into_response()
+                let why = format!("the owner at {address} cannot be reached");
+                Problem::not_owner(why).into_response()
             }
             Ok(Err(error)) => {
-                let why = format!("the owner at {address} broke off: {}", error.without_url());
+                let why = format!("the owner at {address} broke off: {error}");
                 Problem::unavailable(why).into_response()
             }
             Err(_) => {
@@ -90,15 +99,6 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
         headers.remove(own);
     }
     headers
-}
-
-fn relay(answer: reqwest::Response) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    *response.headers_mut() = end_to_end(answer.headers());
-    *response.body_mut() =
-        Body::from_stream(answer.bytes_stream().map_err(reqwest::Error::without_url));
-    response
 }
 
 /// Has a request carried out by whoever decides it.

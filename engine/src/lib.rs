@@ -7,6 +7,7 @@
 //! `session` (the gRPC stream to each worker).
 
 mod clock;
+mod contained;
 pub mod core;
 mod driver;
 mod engine;

@@ -12,6 +12,7 @@ use domain::{
 };
 use store::{Chain, Log, LogError, Recorded};
 
+use crate::contained::contained;
 use crate::core::{Image, Kept};
 
 /// How many events are read at once.
@@ -304,7 +305,7 @@ fn fold(image: &mut Image, instance: InstanceId, fact: &Fact, sequence: u64) {
     let Some(run) = image.runs.get_mut(&instance) else {
         return;
     };
-    match run.evolve(fact, sequence) {
+    match contained(instance, || run.evolve(fact, sequence)).flatten() {
         Ok(()) => {}
         Err(corrupt) => {
             tracing::error!(%instance, %corrupt, "a run's events cannot be folded; it stands still, others go on");
@@ -347,7 +348,8 @@ pub async fn run(
                 "the events of run {instance} do not begin with its submission"
             )));
         };
-        run.evolve(&fact, recorded.sequence)
+        contained(instance, || run.evolve(&fact, recorded.sequence))
+            .flatten()
             .map_err(|corrupt| LogError::Corrupt(corrupt.to_string()))?;
     }
     Ok(run)

@@ -39,7 +39,7 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("sqlx", &["store", "projections", "worker"]),
     ("clap", &["tidemill", "simulation", "tests"]),
     ("anyhow", &["tidemill", "simulation"]),
-    ("reqwest", &["api", "tidemill", "worker", "tests"]),
+    ("reqwest", &["tidemill", "worker", "tests"]),
     ("nix", &["worker"]),
 ];
 

@@ -17,6 +17,7 @@ use super::lookups::Inquiry;
 use super::offers::offer_backoff;
 use super::shard::Effect;
 use super::{Core, Output, SessionId, Timer, wire};
+use crate::contained::contained;
 
 impl Core {
     /// Decides a command of a run that is in memory, takes down what follows, and notes what is owed.
@@ -27,19 +28,41 @@ impl Core {
         command: &run::Command,
         by: &Metadata,
     ) -> Result<(), Rejection> {
+        self.decide_by(now, instance, by, |run| run.handle(command, now))
+            .map(drop)
+    }
+
+    /// Takes down what a run decides, and notes what is owed. Answers how many steps that was. A run that
+    /// cannot be decided stands still from then on, as one whose events cannot be folded.
+    pub(super) fn decide_by(
+        &mut self,
+        now: Timestamp,
+        instance: InstanceId,
+        by: &Metadata,
+        decide: impl FnOnce(&mut Run) -> Result<Vec<Step>, Rejection>,
+    ) -> Result<usize, Rejection> {
         let Some(shard) = self.shards.get_mut(&instance.shard()) else {
-            return Ok(());
+            return Ok(0);
         };
-        let Some(run) = shard
-            .memory()
-            .and_then(|memory| memory.runs.get_mut(&instance))
-        else {
-            return Ok(());
+        let Some(memory) = shard.memory() else {
+            return Ok(0);
         };
-        let steps = run.handle(command, now)?;
-        shard.record(now, &steps, by);
-        self.after(now, instance, &steps);
-        Ok(())
+        let Some(run) = memory.runs.get_mut(&instance) else {
+            return Ok(0);
+        };
+        let steps = match contained(instance, || decide(run)) {
+            Ok(decided) => decided?,
+            Err(corrupt) => {
+                memory.runs.remove(&instance);
+                memory.corrupt.insert(instance, corrupt);
+                return Ok(0);
+            }
+        };
+        if !steps.is_empty() {
+            shard.record(now, &steps, by);
+            self.after(now, instance, &steps);
+        }
+        Ok(steps.len())
     }
 
     /// What follows from what was decided: what is owed, what the runs below are told, and what the run
@@ -314,21 +337,10 @@ impl Core {
         };
         let instances: Vec<InstanceId> = memory.runs.keys().copied().collect();
         for instance in instances {
-            let Some(shard) = self.shards.get_mut(&id) else {
-                return;
-            };
-            let Some(run) = shard
-                .memory()
-                .and_then(|memory| memory.runs.get_mut(&instance))
-            else {
-                continue;
-            };
-            match run.settle(now) {
-                Ok(steps) if steps.is_empty() => {}
+            match self.decide_by(now, instance, &by, |run| run.settle(now)) {
+                Ok(0) => {}
                 Ok(steps) => {
-                    tracing::warn!(%instance, steps = steps.len(), "the log was missing steps that its state calls for");
-                    shard.record(now, &steps, &by);
-                    self.after(now, instance, &steps);
+                    tracing::warn!(%instance, steps, "the log was missing steps that its state calls for");
                 }
                 Err(rejection) => {
                     tracing::error!(%instance, %rejection, "the run cannot be settled");

@@ -228,6 +228,13 @@ impl Core {
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
+        let corrupt = shard
+            .memory()
+            .and_then(|memory| memory.corrupt.get(&instance));
+        if let Some(corrupt) = corrupt.cloned() {
+            self.refuse(asked.ticket, Refusal::Corrupt(instance, corrupt));
+            return;
+        }
         let head = shard.head();
         // A refusal rests on what was decided before it: it must not be heard before that is durable.
         reply(

@@ -460,7 +460,7 @@ fn a_task_that_takes_every_worker_down_with_it_fails_in_the_end() {
 }
 
 #[test]
-fn a40_what_a_worker_ended_because_it_goes_is_given_up_at_once() {
+fn d40_what_a_worker_ended_because_it_goes_is_given_up_at_once() {
     let mut bench = with_tasks(&[("default", 3)]);
     bench.join(1, "w", "default", 2);
     bench.accept(1, of_task(1, 1));
@@ -484,7 +484,7 @@ fn a40_what_a_worker_ended_because_it_goes_is_given_up_at_once() {
 }
 
 #[test]
-fn a40_a_stream_that_is_cut_after_a_goodbye_takes_nothing_from_what_may_still_run() {
+fn d40_a_stream_that_is_cut_after_a_goodbye_takes_nothing_from_what_may_still_run() {
     let mut bench = with_tasks(&[("default", 1)]);
     bench.join(1, "w", "default", 1);
     bench.accept(1, attempt(1));

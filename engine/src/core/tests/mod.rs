@@ -18,6 +18,7 @@ mod dispatch;
 mod issues;
 mod over_time;
 mod ownership;
+mod poison;
 mod reports;
 mod takeovers;
 
