@@ -150,7 +150,7 @@ async fn place(parts: &mut Parts, api: &Api) -> Option<Place> {
         (&Method::POST, "/projects/{project}/workflows/{name}/instances") => {
             let code = DefinitionCode::new(param("project")?, param("name")?);
             match idempotency_key(&parts.headers).ok()? {
-                Some(key) => ShardId::of_key(&run_key(code, &key), shards),
+                Some(key) => ShardId::of_key(&run_key(code, key), shards),
                 None => return Some(Place::Anywhere),
             }
         }

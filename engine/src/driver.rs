@@ -97,15 +97,15 @@ pub(crate) fn start(
         inbox.clone(),
         warm.clone(),
     );
-    let (begin, begun) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
+    let (begin, leaving) = oneshot::channel();
+    let (drained, end) = oneshot::channel();
     let leave = lease::Leave {
-        begin: begun,
-        end: ended,
+        begin: leaving,
+        end,
     };
     let leases = Leases {
         begin,
-        end,
+        end: drained,
         keeper: tokio::spawn(keeper.run(dropped, leave)),
     };
     let following = config

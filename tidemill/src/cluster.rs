@@ -36,8 +36,16 @@ impl Cluster {
                 return Ok(Owner::Here);
             }
         }
-        let infos = self.log.shard_infos().await.map_err(unavailable)?;
-        let members = self.log.members().await.map_err(unavailable)?;
+        let infos = self
+            .log
+            .shard_infos()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let members = self
+            .log
+            .members()
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok(match place {
             Place::Shard(shard) => match infos.iter().find(|info| info.shard == shard) {
                 Some(info) => self.owner_of(info, &members),
@@ -100,8 +108,16 @@ impl Cluster {
 
     /// The engines that live, with their shards.
     pub(crate) async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
-        let infos = self.log.shard_infos().await.map_err(unavailable)?;
-        let members = self.log.members().await.map_err(unavailable)?;
+        let infos = self
+            .log
+            .shard_infos()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let members = self
+            .log
+            .members()
+            .await
+            .map_err(|error| unavailable(&error))?;
         let engines = members.into_iter().map(|member| EngineInfo {
             shards: infos
                 .iter()
@@ -120,6 +136,6 @@ fn is_held(info: &ShardInfo) -> bool {
     !info.owner.is_empty() && info.expires_in_ms > 0
 }
 
-fn unavailable(error: LogError) -> Refused {
+fn unavailable(error: &LogError) -> Refused {
     Refused::Unavailable(error.to_string())
 }

@@ -54,7 +54,7 @@ pub(super) async fn start(
     body: Content,
 ) -> Result<Response, Problem> {
     let code = DefinitionCode::new(&project, &name);
-    let key = idempotency_key(&headers)?.map(|key| run_key(code, &key));
+    let key = idempotency_key(&headers)?.map(|key| run_key(code, key));
     let asked = body.object()?;
     let newest = api.definitions.newest(api.log.as_ref(), code).await?;
     let newest = newest.ok_or_else(|| no_workflow(&project, &name))?;

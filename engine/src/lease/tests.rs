@@ -28,23 +28,23 @@ fn engine(log: &Arc<MemoryLog>, id: &str, lease: Duration, standby: bool) -> Eng
         address: String::new(),
         standby,
     };
-    let (engine, inbox) = mpsc::unbounded_channel();
+    let (outbox, inbox) = mpsc::unbounded_channel();
     let (returns, given_up) = mpsc::unbounded_channel();
-    let (begin, begun) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
+    let (begin, leaving) = oneshot::channel();
+    let (drained, end) = oneshot::channel();
     let warm = Warm::new(log.clone(), Arc::new(Definitions::default()));
     let terms = Terms { member, lease };
-    let keeper = Keeper::new(log.clone(), terms, Clock::start(), engine, warm);
-    let leave = Leave {
-        begin: begun,
-        end: ended,
+    let keeper = Keeper::new(log.clone(), terms, Clock::start(), outbox, warm);
+    let exit = Leave {
+        begin: leaving,
+        end,
     };
     Engine {
         inbox,
         returns,
         begin: Some(begin),
-        end: Some(end),
-        running: tokio::spawn(keeper.run(given_up, leave)),
+        end: Some(drained),
+        running: tokio::spawn(keeper.run(given_up, exit)),
     }
 }
 
@@ -85,7 +85,7 @@ async fn until_they_have(log: &MemoryLog, wanted: &[(&str, usize)]) {
     }
 }
 
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 #[tokio::test]
 async fn what_is_given_up_is_that_lease_and_not_a_newer_one() {

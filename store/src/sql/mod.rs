@@ -311,18 +311,20 @@ impl Log for SqlLog {
     }
 
     async fn invite(&self, owner: &str, leases: &[Lease], heir: &str) -> Result<(), LogError> {
-        let (owner, leases, heir) = (owner.to_owned(), leases.to_vec(), heir.to_owned());
         self.change(Change::Invite {
-            owner,
-            leases,
-            heir,
+            owner: owner.to_owned(),
+            leases: leases.to_vec(),
+            heir: heir.to_owned(),
         })
         .await
     }
 
     async fn attend(&self, engine: &Member, lease_ms: u64) -> Result<(), LogError> {
-        let (member, lease_us) = (engine.clone(), micros(lease_ms));
-        self.change(Change::Attend { member, lease_us }).await
+        self.change(Change::Attend {
+            member: engine.clone(),
+            lease_us: micros(lease_ms),
+        })
+        .await
     }
 
     async fn depart(&self, id: &str) -> Result<(), LogError> {

@@ -210,7 +210,7 @@ pub(crate) async fn engines_that_announce_themselves_are_known_until_their_time_
     log.attend(&moved, LONG).await.unwrap();
     log.depart("a").await.unwrap();
     log.depart("nobody").await.unwrap();
-    assert_eq!(log.members().await.unwrap(), [moved.clone()]);
+    assert_eq!(log.members().await.unwrap(), std::slice::from_ref(&moved));
     log.attend(&a, 1).await.unwrap();
     world.wait_until_gone("a").await;
     assert_eq!(log.members().await.unwrap(), [moved]);

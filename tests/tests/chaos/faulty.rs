@@ -124,7 +124,9 @@ async fn insist<T, F: Future<Output = Result<T, Refused>>>(ask: impl Fn() -> F) 
         loop {
             match ask().await {
                 Ok(answer) => return answer,
-                Err(Refused::Unavailable(_)) => sleep(Duration::from_millis(10)).await,
+                Err(Refused::NotOwner(_) | Refused::Unavailable(_)) => {
+                    sleep(Duration::from_millis(10)).await;
+                }
                 Err(refused) => panic!("{refused}"),
             }
         }

@@ -305,9 +305,12 @@ impl Bench {
     fn claims(&self, session: SessionId) -> Vec<u64> {
         let on_it = self.sent.iter().filter(|(to, _)| *to == session);
         on_it
-            .filter_map(|(_, body)| match body {
-                Body::Owner(owner) => Some(&owner.shards),
-                _ => None,
+            .filter_map(|(_, body)| {
+                if let Body::Owner(owner) = body {
+                    Some(&owner.shards)
+                } else {
+                    None
+                }
             })
             .flatten()
             .map(|owned| owned.epoch)

@@ -103,9 +103,12 @@ fn a_worker_is_told_at_its_hello_whose_the_shards_are_and_where_the_engines_live
     bench.hello(1, &[]);
     assert_eq!(bench.claims(1), [bench.epoch]);
     bench.handle(Input::Engines(vec![member("e1"), member("e2")]));
-    let told = bench.sent.iter().filter_map(|(_, body)| match body {
-        Body::Engines(engines) => Some(engines.engines.len()),
-        _ => None,
+    let told = bench.sent.iter().filter_map(|(_, body)| {
+        if let Body::Engines(engines) = body {
+            Some(engines.engines.len())
+        } else {
+            None
+        }
     });
     assert_eq!(told.collect::<Vec<_>>(), [1, 2]);
 }

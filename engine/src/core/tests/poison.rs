@@ -34,9 +34,12 @@ fn issue_13390_a_run_whose_decider_panics_stands_still_and_the_others_go_on() {
     );
     bench.hello(1, &[]);
     assert_eq!(bench.dispatches(), 1);
-    let asked = bench.sent.iter().find_map(|(_, body)| match body {
-        Body::Dispatch(dispatch) => dispatch.attempt,
-        _ => None,
+    let asked = bench.sent.iter().find_map(|(_, body)| {
+        if let Body::Dispatch(dispatch) = body {
+            dispatch.attempt
+        } else {
+            None
+        }
     });
     assert!(asked.is_some_and(|asked| asked.instance != poisoned.0));
 }
