@@ -202,7 +202,11 @@ impl World {
             )
             | None => return Some(attempt),
         };
-        if let Some(Body::Dispatch(_)) = message.body {
+        // An owner that was succeeded at its own request and does not know it yet may ask for what is over: the
+        // worker that has heard of the new one does not obey, and no other has the attempt.
+        if let Some(Body::Dispatch(dispatch)) = &message.body
+            && dispatch.epoch == self.newest_epoch(attempt.task.instance.shard())
+        {
             self.may_run(attempt);
         }
         let stream = stream(AggregateType::TaskInstance, attempt.task);

@@ -232,7 +232,7 @@ fn issue_17795_a_task_that_its_worker_swallows_is_asked_for_again_and_then_goes_
 
 /// D14
 #[test]
-fn issue_6499_issue_12196_an_overloaded_worker_gets_nothing_and_says_why() {
+fn issue_6499_12196_an_overloaded_worker_gets_nothing_and_says_why() {
     let case = case("D14");
     let worker = Pretender::new(&case, "D14", "D14", 4, Manner::Succeeds);
     let why = "97 % of its memory is in use";
@@ -262,7 +262,7 @@ fn issue_6499_issue_12196_an_overloaded_worker_gets_nothing_and_says_why() {
 
 /// D15
 #[test]
-fn issue_17581_issue_6959_issue_8225_issue_5242_one_group_without_workers_holds_up_no_other() {
+fn issue_17581_6959_8225_5242_one_group_without_workers_holds_up_no_other() {
     let case = case("D15");
     let text = many(300, "worker_group: D15-gone, priority: HIGHEST");
     let stuck = case.run_with(&text, &json!({"priority": "HIGHEST"}));

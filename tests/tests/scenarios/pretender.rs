@@ -7,8 +7,8 @@ use std::time::Duration;
 use proto::worker::worker_message::Body;
 use proto::worker::worker_session_client::WorkerSessionClient;
 use proto::worker::{
-    Answer, Attempt, Dispatch, Finished, Heartbeat, Hello, Outcome, Report, Started, WorkerFrame,
-    WorkerMessage, engine_message, report,
+    Answer, Attempt, Dispatch, Finished, Heartbeat, Hello, Holding, Outcome, Report, Started,
+    WorkerFrame, WorkerMessage, engine_message, report,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
@@ -37,6 +37,8 @@ struct Seen {
     asked: usize,
     killed: usize,
     refused: String,
+    /// What it was asked to run and holds.
+    held: Vec<Attempt>,
 }
 
 type Shared = Arc<Mutex<Seen>>;
@@ -155,16 +157,24 @@ fn hear(body: engine_message::Body, manner: Manner, seen: &Shared) -> Vec<Body> 
         Said::Refused(refused) => look(seen).refused = refused.reason,
         Said::Dispatch(dispatch) => {
             look(seen).asked += 1;
+            if manner == Manner::Holds {
+                look(seen).held.extend(dispatch.attempt);
+            }
             return react(&dispatch, manner);
+        }
+        Said::Owner(owner) => {
+            let held = look(seen).held.clone();
+            let shards = owner.shards;
+            return vec![Body::Holding(Holding { shards, held })];
         }
         Said::Kill(kill) => {
             look(seen).killed += 1;
+            look(seen).held.retain(|held| Some(*held) != kill.attempt);
             if manner == Manner::Holds {
                 return vec![ended(kill.attempt, Outcome::Killed)];
             }
         }
-        Said::Ack(_) | Said::NotOwner(_) | Said::ReadLog(_) | Said::Owner(_) | Said::Engines(_) => {
-        }
+        Said::Ack(_) | Said::NotOwner(_) | Said::ReadLog(_) | Said::Engines(_) => {}
     }
     Vec::new()
 }
