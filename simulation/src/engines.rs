@@ -363,7 +363,10 @@ impl World {
                 let is = |lease: &Lease| (lease.shard, lease.epoch) == (shard, epoch);
                 let gone = engine.leases.extract_if(.., |lease| is(lease));
                 engine.returned.extend(gone);
-                engine.told.remove(&shard);
+                // It may have the shard again by now.
+                engine
+                    .told
+                    .retain(|of, (since, _)| (*of, *since) != (shard, epoch));
                 engine.renew_at = engine.renew_at.min(now_at);
                 self.story.tell(now_at, engine.name(), || {
                     format!("steps down from shard {shard}")
