@@ -155,6 +155,24 @@ impl Keeper {
     /// Gives back, renews, takes and offers. The first failure ends the round; the next one follows. Answers
     /// when that is, unless something happens before.
     async fn round(&mut self) -> Result<Duration, LogError> {
+        let before: BTreeSet<ShardId> = self.shards();
+        let next = self.look_around().await;
+        let after = self.shards();
+        let (taken, gone) = (
+            after.difference(&before).count(),
+            before.difference(&after).count(),
+        );
+        if taken + gone > 0 {
+            tracing::info!(taken, gone, shards = after.len(), "shards changed hands");
+        }
+        next
+    }
+
+    fn shards(&self) -> BTreeSet<ShardId> {
+        self.held.iter().map(|lease| lease.shard).collect()
+    }
+
+    async fn look_around(&mut self) -> Result<Duration, LogError> {
         if !self.returned.is_empty() {
             self.log.release(self.id(), &self.returned).await?;
             self.returned.clear();
@@ -214,7 +232,7 @@ impl Keeper {
     fn lose(&mut self, is_lost: impl Fn(&Lease) -> bool) {
         let lost: Vec<Lease> = self.held.extract_if(.., |lease| is_lost(lease)).collect();
         for lease in lost {
-            tracing::info!(shard = %lease.shard, epoch = lease.epoch, "shard given over");
+            tracing::debug!(shard = %lease.shard, epoch = lease.epoch, "shard given over");
             self.tell(Input::LeaseLost { shard: lease.shard });
         }
     }
@@ -300,7 +318,7 @@ impl Keeper {
         // A shard that was ours under an older epoch counts once.
         self.held.retain(|old| old.shard != lease.shard);
         self.held.push(lease);
-        tracing::info!(shard = %lease.shard, epoch = lease.epoch, %from, "shard taken");
+        tracing::debug!(shard = %lease.shard, epoch = lease.epoch, %from, "shard taken");
         self.tell(Input::Leased {
             shard: lease.shard,
             epoch: lease.epoch,

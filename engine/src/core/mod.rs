@@ -288,7 +288,7 @@ impl Core {
         else {
             return;
         };
-        tracing::info!(shard = %id, head = image.chain.head, runs = image.runs.len(), "shard read");
+        tracing::debug!(shard = %id, head = image.chain.head, runs = image.runs.len(), "shard read");
         let parked = shard.fill(image);
         let owed = shard.owed();
         let orders = shard.orders();

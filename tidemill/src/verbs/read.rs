@@ -125,7 +125,13 @@ pub(super) async fn workers(args: Plain) -> Result<(), Failure> {
 }
 
 pub(super) async fn engines(args: Plain) -> Result<(), Failure> {
-    roll_call(&args, "engines", ["id", "address", "shards"], &[]).await
+    roll_call(
+        &args,
+        "engines",
+        ["id", "address", "standby", "shards"],
+        &[],
+    )
+    .await
 }
 
 /// Who is there.
@@ -194,6 +200,10 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(","),
+        // Measured, not counted: nobody reads more digits than these.
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .map_or_else(String::new, |measure| format!("{measure:.2}")),
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
