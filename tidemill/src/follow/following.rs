@@ -121,17 +121,19 @@ impl Following<'_> {
         if let Some(left) = leaves(asked, self.stake, stopping) {
             return Err(left);
         }
-        self.progress
-            .note("stopping the run (Ctrl-C again leaves at once)");
         let id = self.story.picture.id.to_string();
         let request = Request::post(&["instances", &id, "commands"], json!({"command": "STOP"}));
         let stopped: Result<Value, Failure> = tokio::select! {
             stopped = self.session.call(&request) => stopped,
             again = self.signals.next() => return Err(left(again)),
         };
-        if let Err(refused) = stopped {
+        match stopped {
+            // Said when it is so: whoever leaves now leaves a run that is being stopped.
+            Ok(_) => self
+                .progress
+                .note("stopping the run (Ctrl-C again leaves at once)"),
             // Most likely it has just ended; what has become of it is shown next.
-            self.progress.note(refused.brief());
+            Err(refused) => self.progress.note(refused.brief()),
         }
         Ok(true)
     }
