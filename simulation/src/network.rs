@@ -293,7 +293,14 @@ impl World {
                 worker.killed(engine, &kill, at, grace)
             }
             Some(engine_message::Body::Ack(ack)) => {
-                worker.acked(&ack);
+                let obeyed = worker.acked(&ack);
+                let attempt = ack.attempt.as_ref().map(id_of);
+                let message = EngineMessage {
+                    body: Some(engine_message::Body::Ack(ack)),
+                };
+                if let Some(attempt) = attempt.filter(|_| obeyed) {
+                    self.rests_on_the_log(&message, attempt);
+                }
                 vec![]
             }
             Some(engine_message::Body::NotOwner(refused)) => {

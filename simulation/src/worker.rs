@@ -266,8 +266,12 @@ impl Worker {
         }
     }
 
-    pub(crate) fn acked(&mut self, ack: &Ack) {
+    /// May forget a report. Answers whether it obeys.
+    pub(crate) fn acked(&mut self, ack: &Ack) -> bool {
         let id = named(ack.attempt.as_ref());
+        if !self.obeys(id.task.instance.shard(), ack.epoch) {
+            return false;
+        }
         if let Some(held) = self.held.get_mut(&id) {
             held.outbox.retain(|number, _| *number > ack.sequence);
             if held.stage == Stage::Ended && held.outbox.is_empty() {
@@ -275,6 +279,7 @@ impl Worker {
                 self.ended.insert(id);
             }
         }
+        true
     }
 
     /// Starts a queued attempt. The body runs from here: whoever calls this counts it.

@@ -3,7 +3,7 @@
 use simulation::{Faults, play};
 
 /// The seed, and what was wrong when it failed.
-const FOUND: [(u64, &str); 4] = [
+const FOUND: [(u64, &str); 5] = [
     (
         159,
         "an engine whose clock leapt took the leap for its workers' silence and gave up what they were running",
@@ -19,6 +19,10 @@ const FOUND: [(u64, &str); 4] = [
     (
         2609,
         "a rejection of an order of an epoch that was over took an attempt from the worker that had just begun to run it",
+    ),
+    (
+        23368,
+        "an engine that did not know yet that its shard was another's acknowledged a report on an attempt that it knew nothing of",
     ),
 ];
 

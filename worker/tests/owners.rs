@@ -155,3 +155,23 @@ async fn an_engine_that_can_be_reached_in_two_ways_has_one_session() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_ack_of_an_engine_that_was_succeeded_forgets_nothing() {
+    let (_tmp, worker, mut first, mut second) = of_two().await;
+    first.own(1);
+    first.holding().await;
+    second.own(2);
+    second.holding().await;
+    second.dispatch_like(Dispatch {
+        r#type: "NOOP".into(),
+        ..dispatch(2, 1)
+    });
+    let (report, _) = second.end(attempt(1)).await;
+    // It never knew the attempt, so to it there is nothing to record.
+    first.ack(&report);
+    first.said_so_far().await;
+    assert_eq!(worker.status().unacked, 1);
+    second.ack(&report);
+    until("nothing is owed", || worker.status().unacked == 0).await;
+}

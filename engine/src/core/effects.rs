@@ -378,6 +378,7 @@ impl Core {
                     let ack = Ack {
                         attempt: Some(wire::attempt(attempt)),
                         sequence,
+                        epoch: self.epoch(attempt.task.instance.shard()),
                     };
                     self.tell(session, engine_message::Body::Ack(ack));
                 }

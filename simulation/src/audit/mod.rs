@@ -182,15 +182,14 @@ impl World {
     }
 
     /// What a worker is told rests on what is in the log when it is told. Answers about what.
+    ///
+    /// An owner that was succeeded at its own request and does not know it yet may speak of what it knows nothing
+    /// of. That is checked where it is heard: a worker that knows of the new owner does not obey.
     pub(crate) fn audit_message(&self, message: &EngineMessage) -> Option<AttemptId> {
         let attempt = about(message)?;
-        let wanted = match &message.body {
-            Some(Body::Dispatch(_)) => ["dispatch_requested"].as_slice(),
-            // The end of an attempt makes its start of no consequence.
-            Some(Body::Ack(ack)) if ack.sequence == 1 => {
-                ["started", "finished", "lost", "late_reported"].as_slice()
-            }
-            Some(Body::Ack(_)) => ["finished", "lost"].as_slice(),
+        let epoch = match &message.body {
+            Some(Body::Dispatch(dispatch)) => dispatch.epoch,
+            Some(Body::Ack(ack)) => ack.epoch,
             Some(
                 Body::Kill(_)
                 | Body::Welcome(_)
@@ -202,13 +201,25 @@ impl World {
             )
             | None => return Some(attempt),
         };
-        // An owner that was succeeded at its own request and does not know it yet may ask for what is over: the
-        // worker that has heard of the new one does not obey, and no other has the attempt.
-        if let Some(Body::Dispatch(dispatch)) = &message.body
-            && dispatch.epoch == self.newest_epoch(attempt.task.instance.shard())
-        {
-            self.may_run(attempt);
+        if epoch == self.newest_epoch(attempt.task.instance.shard()) {
+            if let Some(Body::Dispatch(_)) = message.body {
+                self.may_run(attempt);
+            }
+            self.rests_on_the_log(message, attempt);
         }
+        Some(attempt)
+    }
+
+    /// The log holds what this message follows from.
+    pub(crate) fn rests_on_the_log(&self, message: &EngineMessage, attempt: AttemptId) {
+        let wanted = match &message.body {
+            Some(Body::Dispatch(_)) => ["dispatch_requested"].as_slice(),
+            // The end of an attempt makes its start of no consequence.
+            Some(Body::Ack(ack)) if ack.sequence == 1 => {
+                ["started", "finished", "lost", "late_reported"].as_slice()
+            }
+            Some(_) | None => ["finished", "lost"].as_slice(),
+        };
         let stream = stream(AggregateType::TaskInstance, attempt.task);
         let found = self.ledger.stream(&stream).any(|entry| {
             let domain::Fact::Task(_, fact) = &entry.fact else {
@@ -219,7 +230,6 @@ impl World {
         hold(Claim::DurableFirst, found, || {
             format!("{}, which is not in the log", said(message, attempt))
         });
-        Some(attempt)
     }
 
     fn says(&self, stream: &StreamId, names: &[&str]) -> bool {

@@ -165,6 +165,9 @@ impl Keeper {
         let Some(key) = ack.attempt.map(Key::from) else {
             return no_attempt("ack");
         };
+        if !self.owners.note(key.shard(), ack.epoch) {
+            return;
+        }
         if !self.outbox.ack(key, ack.sequence) {
             return;
         }

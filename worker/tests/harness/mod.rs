@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ fn frame(body: engine_message::Body) -> EngineFrame {
 pub struct Engine {
     pub endpoint: Endpoint,
     pub id: String,
+    /// Of the shard of the tests' attempts, as it last said; 0 before that.
+    epoch: AtomicU64,
     ended: mpsc::UnboundedReceiver<()>,
     heard: mpsc::UnboundedReceiver<WorkerMessage>,
     out: Arc<Mutex<Option<Out>>>,
@@ -105,6 +108,7 @@ impl Engine {
         Engine {
             endpoint: Endpoint::Unix(path.to_owned()),
             id,
+            epoch: AtomicU64::new(0),
             ended,
             heard,
             out,
@@ -123,6 +127,7 @@ impl Engine {
         Engine {
             endpoint: Endpoint::Tcp(address.clone()),
             id: address,
+            epoch: AtomicU64::new(0),
             ended,
             heard,
             out,
@@ -198,6 +203,7 @@ impl Engine {
 
     /// Says that this engine decides for the shard of the tests' attempts.
     pub fn own(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
         let shards = vec![Ownership { shard: 5, epoch }];
         self.send(engine_message::Body::Owner(Owner { shards }));
     }
@@ -220,6 +226,7 @@ impl Engine {
         self.send(engine_message::Body::Ack(Ack {
             attempt: report.attempt,
             sequence: report.sequence,
+            epoch: self.epoch.load(Ordering::Relaxed),
         }));
     }
 
