@@ -35,7 +35,7 @@ pub(crate) enum Message {
     Ask {
         request: Request,
         by: Metadata,
-        reply: oneshot::Sender<Result<Answer, Refusal>>,
+        reply: oneshot::Sender<Answered>,
     },
     ReadLog {
         worker: String,
@@ -47,6 +47,9 @@ pub(crate) enum Message {
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Stop(oneshot::Sender<()>),
 }
+
+/// What the core answered, and from which shard's memory when it did not write anything for it.
+pub(crate) type Answered = (Result<Answer, Refusal>, Option<(ShardId, u64)>);
 
 /// What a worker's stream brings.
 #[derive(Debug)]
@@ -171,7 +174,7 @@ struct Driver {
     feed: mpsc::Sender<Arc<[Recorded]>>,
     give_up: mpsc::UnboundedSender<(ShardId, u64)>,
     appends: FuturesUnordered<Appending>,
-    tickets: HashMap<Ticket, oneshot::Sender<Result<Answer, Refusal>>>,
+    tickets: HashMap<Ticket, oneshot::Sender<Answered>>,
     next_ticket: Ticket,
     streams: HashMap<SessionId, Stream>,
     log_reads: HashMap<u64, (SessionId, oneshot::Sender<Option<LogChunk>>)>,
@@ -394,10 +397,14 @@ impl Driver {
                     alert,
                 }),
                 Output::Post { shard, letter } => self.post(shard, &letter),
-                Output::Reply { ticket, answer } => {
+                Output::Reply {
+                    ticket,
+                    answer,
+                    from_memory,
+                } => {
                     if let Some(reply) = self.tickets.remove(&ticket) {
                         // Whoever asked may have gone away; the answer is in the log.
-                        let _ = reply.send(answer);
+                        let _ = reply.send((answer, from_memory));
                     }
                 }
                 Output::Send { session, message } => {

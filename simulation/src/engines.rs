@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::{AttemptId, ShardId, Timestamp, WorkerRef};
-use engine::core::{Core, Dispatching, Input, Output, Settings, Ticket};
+use engine::core::{Core, Dispatching, Input, Output, Refusal, Settings, Ticket};
 use engine::load::{self, Definitions};
 use store::{Append, AppendError, Lease, Log, LogError};
 
@@ -339,7 +339,16 @@ impl World {
                 instance,
                 generation,
             } => self.load_run(engine, instance, generation),
-            Output::Reply { ticket, answer } => {
+            Output::Reply {
+                ticket,
+                mut answer,
+                from_memory,
+            } => {
+                if let Some((shard, epoch)) = from_memory
+                    && self.newest_epoch(shard) != epoch
+                {
+                    answer = Err(Refusal::NotOwner("it has just gone".to_owned()));
+                }
                 if let Some(ask) = self.engines[engine].tickets.remove(&ticket) {
                     self.audit_answer(engine, &ask, &answer);
                     self.answered(&ask, &answer);

@@ -365,7 +365,18 @@ impl Core {
             .and_then(super::shard::Shard::next_effect)
         {
             match effect {
-                Effect::Reply(ticket, answer) => self.out.push(Output::Reply { ticket, answer }),
+                Effect::Reply {
+                    ticket,
+                    answer,
+                    written,
+                } => {
+                    let from_memory = (!written).then(|| (id, self.epoch(id)));
+                    self.out.push(Output::Reply {
+                        ticket,
+                        answer,
+                        from_memory,
+                    });
+                }
                 Effect::Ack {
                     session,
                     attempt,

@@ -346,6 +346,9 @@ pub enum Output {
         ticket: Ticket,
         /// What.
         answer: Result<Answer, Refusal>,
+        /// The shard and the epoch from whose memory the answer was given without a word to the log. It must
+        /// not be heard if there is a newer epoch by now: then somebody else may have decided otherwise.
+        from_memory: Option<(ShardId, u64)>,
     },
     /// Tell a worker.
     Send {

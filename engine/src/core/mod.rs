@@ -419,6 +419,7 @@ impl Core {
                 self.out.push(Output::Reply {
                     ticket,
                     answer: Err(refusal),
+                    from_memory: None,
                 });
             }
         }

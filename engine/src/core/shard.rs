@@ -74,7 +74,12 @@ pub(super) struct Memory {
 /// Something that must not happen before the events that say so are durable.
 #[derive(Debug)]
 pub(super) enum Effect {
-    Reply(Ticket, Result<Answer, Refusal>),
+    /// Answers somebody. When nothing was written for it, the answer is from memory alone.
+    Reply {
+        ticket: Ticket,
+        answer: Result<Answer, Refusal>,
+        written: bool,
+    },
     /// Tells a worker to forget a report; the last one of its attempt, perhaps.
     Ack {
         session: SessionId,
@@ -200,7 +205,7 @@ impl Shard {
         let replies = std::mem::take(&mut self.waiting)
             .into_iter()
             .filter_map(|(_, effect)| match effect {
-                Effect::Reply(ticket, _) => Some(ticket),
+                Effect::Reply { ticket, .. } => Some(ticket),
                 Effect::Ack { .. }
                 | Effect::Owed(..)
                 | Effect::Letter(_)

@@ -10,7 +10,8 @@ use store::Metadata;
 use super::Core;
 use super::inputs::{Answer, Refusal, Ticket};
 use super::letters::Kept;
-use super::shard::Effect;
+use super::requests::reply;
+use super::shard::Shard;
 
 /// The shard that decides for an environment.
 impl Core {
@@ -23,13 +24,11 @@ impl Core {
         by: &Metadata,
     ) {
         let name: Arc<str> = name.into();
+        let id = ShardId::of_task_group(&name, self.settings.shards);
+        let before = self.head(id);
         let command = task_group::Command::Define { size };
         let answer = self.decide_group(now, &name, &command, by);
-        self.answer_change(
-            ticket,
-            ShardId::of_task_group(&name, self.settings.shards),
-            answer,
-        );
+        self.answer_change(ticket, id, before, answer);
     }
 
     /// Gives the waiting attempt of a task a slot although there is none.
@@ -43,10 +42,8 @@ impl Core {
     ) {
         let name: Arc<str> = name.into();
         let id = ShardId::of_task_group(&name, self.settings.shards);
-        let memory = self
-            .shards
-            .get_mut(&id)
-            .and_then(super::shard::Shard::memory);
+        let before = self.head(id);
+        let memory = self.shards.get_mut(&id).and_then(Shard::memory);
         let group = memory.and_then(|memory| memory.groups.get(&name));
         let waiting = group.and_then(|group| {
             let mut waiting = group.state.waiting();
@@ -64,7 +61,7 @@ impl Core {
                 allowed: &[],
             }),
         };
-        self.answer_change(ticket, id, answer);
+        self.answer_change(ticket, id, before, answer);
     }
 
     pub(super) fn set_environment(
@@ -77,6 +74,7 @@ impl Core {
     ) {
         let name: Arc<str> = name.into();
         let id = ShardId::of_environment(&name, self.settings.shards);
+        let before = self.head(id);
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
@@ -92,10 +90,21 @@ impl Core {
             }
             changed
         });
-        self.answer_change(ticket, id, answer);
+        self.answer_change(ticket, id, before, answer);
     }
 
-    fn answer_change(&mut self, ticket: Ticket, id: ShardId, answer: Result<bool, Rejection>) {
+    /// The last event of a shard that was decided.
+    fn head(&self, id: ShardId) -> u64 {
+        self.shards.get(&id).map_or(0, Shard::head)
+    }
+
+    fn answer_change(
+        &mut self,
+        ticket: Ticket,
+        id: ShardId,
+        before: u64,
+        answer: Result<bool, Rejection>,
+    ) {
         if let Some(shard) = self.shards.get_mut(&id) {
             let head = shard.head();
             let answer = answer
@@ -105,7 +114,7 @@ impl Core {
                     head,
                 })
                 .map_err(Refusal::Rejected);
-            shard.when_durable(Effect::Reply(ticket, answer));
+            reply(shard, before, ticket, answer);
         }
     }
 }

@@ -165,7 +165,7 @@ impl Bench {
                     run,
                 }
             }
-            Output::Reply { ticket, answer } => return self.replies.push((ticket, answer)),
+            Output::Reply { ticket, answer, .. } => return self.replies.push((ticket, answer)),
             Output::Send { session, message } => {
                 let body = message.body.unwrap();
                 if let Body::Dispatch(dispatch) = &body {
