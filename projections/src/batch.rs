@@ -63,12 +63,10 @@ pub(crate) async fn write(
     // Folding first keeps the transaction short.
     let patches = fold(advances, extra);
     let mut tx = database.begin().await?;
-    // The checkpoints first, in one order: their rows are the lock that keeps two writers of a shard apart.
-    for advance in advances {
-        if !checkpoints::advance(database, &mut tx, advance).await? {
-            tx.rollback().await?;
-            return Ok(Written::Overtaken);
-        }
+    // The checkpoints first: who moves them owns the rest.
+    if !checkpoints::advance(database, &mut tx, advances).await? {
+        tx.rollback().await?;
+        return Ok(Written::Overtaken);
     }
     for (table, patches) in patches {
         tx.write(table, &database.qualified(table.name), patches)

@@ -9,6 +9,7 @@ use domain::ShardId;
 use crate::batch::Advance;
 use crate::cell::Cell;
 use crate::database::{Database, Tx};
+use crate::patches::Batch;
 use crate::table::{Kind, Table};
 use crate::{Error, TABLES};
 
@@ -157,31 +158,57 @@ pub(crate) async fn load_one(
     rows.into_iter().map(place).collect()
 }
 
-/// Moves the checkpoints of these projections in one shard. Answers false, and may have moved some of
+/// The columns of a move: projection, version, shard, from where, to where, mark.
+const MOVED: [Kind; 6] = [
+    Kind::Text,
+    Kind::Int,
+    Kind::Int,
+    Kind::Int,
+    Kind::Int,
+    Kind::Text,
+];
+
+/// Moves the checkpoints of these projections in these shards. Answers false, and may have moved some of
 /// them, when one is not where it is believed to be: then the transaction must not be committed.
 pub(crate) async fn advance(
     database: &Database,
     tx: &mut Tx,
-    advance: &Advance,
+    advances: &[Advance],
 ) -> Result<bool, Error> {
-    let these = advance.tables.iter().map(|table| {
-        format!(
-            "(projection = '{}' AND version = {})",
-            table.name, table.version
-        )
+    let row = |advance: &Advance, table: &Table| {
+        vec![
+            Cell::from(table.name),
+            Cell::Int(table.version),
+            Cell::Int(i64::from(advance.shard.0)),
+            Cell::from(advance.from),
+            Cell::from(advance.to),
+            Cell::Text(advance.mark.to_string()),
+        ]
+    };
+    let rows = advances.iter().flat_map(|advance| {
+        let tables = advance.tables.iter();
+        tables.map(move |table| row(advance, table))
     });
+    let moves = Batch {
+        kinds: MOVED.to_vec(),
+        rows: rows.collect(),
+    };
+    let wanted = moves.rows.len() as u64;
+    let checkpoints = database.qualified("checkpoints");
+    // Their rows are the lock that keeps two writers apart: taken in one order, nobody waits in a circle.
     let sql = format!(
-        "UPDATE {} SET seq = $1, mark = $2 WHERE shard = $3 AND seq = $4 AND ({})",
-        database.qualified("checkpoints"),
-        these.collect::<Vec<_>>().join(" OR ")
+        "WITH w (projection, version, shard, since_seq, until_seq, mark) AS ({moves}), \
+         held AS (SELECT c.projection, c.shard FROM {checkpoints} AS c \
+             JOIN w ON c.projection = w.projection AND c.shard = w.shard \
+             ORDER BY c.shard, c.projection{lock}) \
+         UPDATE {checkpoints} AS c SET seq = w.until_seq, mark = w.mark \
+         FROM w JOIN held ON held.projection = w.projection AND held.shard = w.shard \
+         WHERE c.projection = w.projection AND c.shard = w.shard \
+             AND c.version = w.version AND c.seq = w.since_seq",
+        moves = tx.rows_of(&moves),
+        lock = tx.row_lock("c"),
     );
-    let arguments = [
-        Cell::Int(advance.to as i64),
-        Cell::Text(advance.mark.to_string()),
-        Cell::Int(i64::from(advance.shard.0)),
-        Cell::Int(advance.from as i64),
-    ];
-    Ok(tx.execute(&sql, &arguments).await? == advance.tables.len() as u64)
+    Ok(tx.execute_batch(sql, moves).await? == wanted)
 }
 
 /// The events at which projections are, and their hashes.

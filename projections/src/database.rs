@@ -242,11 +242,12 @@ impl Tx {
         }
         // Without a condition, SQLite takes what follows for a join's.
         let from = format!("{} WHERE true", self.rows_of(&rows));
-        self.execute_batch(table.upsert(name, &from), rows).await
+        self.execute_batch(table.upsert(name, &from), rows).await?;
+        Ok(())
     }
 
     /// The rows of a batch, as a statement selects them.
-    fn rows_of(&self, batch: &Batch) -> String {
+    pub(crate) fn rows_of(&self, batch: &Batch) -> String {
         match self {
             Self::Sqlite(_) => {
                 let fields = (0..batch.kinds.len()).map(|index| format!("value ->> {index}"));
@@ -265,21 +266,30 @@ impl Tx {
         }
     }
 
-    async fn execute_batch(&mut self, sql: String, batch: Batch) -> Result<(), Error> {
+    /// What ends a `SELECT` whose rows of this table nobody else shall touch until the commit.
+    pub(crate) fn row_lock(&self, table: &str) -> String {
         match self {
+            // A SQLite file has one writer at a time anyway.
+            Self::Sqlite(_) => String::new(),
+            Self::Postgres(_) => format!(" FOR UPDATE OF {table}"),
+        }
+    }
+
+    /// Carries out one statement over the rows of a batch, and answers how many rows it touched.
+    pub(crate) async fn execute_batch(&mut self, sql: String, batch: Batch) -> Result<u64, Error> {
+        Ok(match self {
             Self::Sqlite(tx) => {
                 let query = sqlx::query(AssertSqlSafe(sql)).bind(batch.into_json());
-                query.execute(&mut **tx).await?;
+                query.execute(&mut **tx).await?.rows_affected()
             }
             Self::Postgres(tx) => {
                 let mut query = sqlx::query(AssertSqlSafe(sql));
                 for (kind, column) in batch.into_columns() {
                     query = bind_column(query, kind, column);
                 }
-                query.execute(&mut **tx).await?;
+                query.execute(&mut **tx).await?.rows_affected()
             }
-        }
-        Ok(())
+        })
     }
 
     /// Makes it all so.
