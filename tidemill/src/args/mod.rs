@@ -6,6 +6,7 @@ mod serve;
 mod shared;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -140,6 +141,13 @@ pub(crate) struct Settings {
     /// plug-ins, alerts. docs/operations.md lists them
     #[arg(long, value_name = "FILE", env = "TIDEMILL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// A span of time; none is fine.
+fn duration(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    span.and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| "expected a duration such as 500us, 1ms or 2s".to_owned())
 }
 
 /// How the answer is written.
