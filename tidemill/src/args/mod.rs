@@ -1,5 +1,6 @@
 //! What can be typed after `tidemill`, and the help that explains it. No verb is carried out here.
 
+mod bench;
 mod run;
 mod runs;
 mod serve;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use bench::Bench;
 pub(crate) use run::{Ask, Depend, Run, Start};
 #[cfg(test)]
 pub(crate) use run::{FailureStrategy, Priority};
@@ -111,6 +113,8 @@ pub(crate) enum Verb {
     Workers(Plain),
     /// List the engines and the shards they own
     Engines(Plain),
+    /// Measure how fast this program is on this machine
+    Bench(Bench),
     /// Print the JSON Schema of workflow files
     Schema,
 }
