@@ -78,6 +78,14 @@ impl Database {
         }
     }
 
+    /// Whether a commit is on the disk when it is answered.
+    pub(crate) const fn waits_for_the_disk(&self) -> bool {
+        match self {
+            Self::Sqlite { .. } => false,
+            Self::Postgres { .. } => true,
+        }
+    }
+
     /// Begins a transaction that writes. Never drop the future of this call: sqlx may forget that the
     /// transaction was begun.
     ///

@@ -205,6 +205,10 @@ impl<L: Log> Log for FaultyLog<L> {
         self.reach()?.members().await
     }
 
+    fn commits(&self) -> u64 {
+        self.inner.commits()
+    }
+
     fn handovers(&self) -> watch::Receiver<u64> {
         match &self.silence {
             Some(silence) => silence.subscribe(),

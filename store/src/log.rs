@@ -248,6 +248,10 @@ pub trait Log: Send + Sync + 'static {
     /// The engines that have announced themselves and whose time has not ended, in order of their ids.
     async fn members(&self) -> Result<Vec<Member>, LogError>;
 
+    /// How many transactions this process has committed to append. Fewer than appends: appends that come
+    /// together share one.
+    fn commits(&self) -> u64;
+
     /// Changes when shards may have changed hands, or can: leases were given back, taken or offered, an engine
     /// has come or gone. A hint, from this process and, where the database can, from others.
     fn handovers(&self) -> watch::Receiver<u64>;
@@ -353,6 +357,10 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn members(&self) -> Result<Vec<Member>, LogError> {
         (**self).members().await
+    }
+
+    fn commits(&self) -> u64 {
+        (**self).commits()
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

@@ -70,11 +70,6 @@ impl MemoryLog {
         self.model().now_ms += ms;
     }
 
-    /// How many appends have been carried out.
-    pub fn commits(&self) -> u64 {
-        self.model().commits
-    }
-
     fn hint(&self, changed: bool) {
         if changed {
             self.handovers.send_modify(|count| *count += 1);
@@ -378,6 +373,11 @@ impl Log for MemoryLog {
             .values()
             .filter(|(_, until)| *until > model.now_ms);
         Ok(living.map(|(member, _)| member.clone()).collect())
+    }
+
+    /// Here each append is a transaction of its own.
+    fn commits(&self) -> u64 {
+        self.model().commits
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

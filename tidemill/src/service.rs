@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) shards: Option<u16>,
     /// Create the tables and bring them up to date.
     pub(crate) migrate: bool,
+    /// How long each commit that waits for the disk is held back.
+    pub(crate) commit_delay: Duration,
     /// The worker's groups.
     pub(crate) groups: Vec<String>,
     /// How many attempts the worker runs at once.
@@ -267,10 +269,12 @@ async fn open(options: &Options) -> anyhow::Result<(Arc<SqlLog>, Projections)> {
         OpenOptions {
             migrate: options.migrate,
             shards,
+            commit_delay: options.commit_delay,
         },
     )
     .await?;
-    Ok((Arc::new(log), Projections::open(&address).await?))
+    let tables = Projections::open_delayed(&address, options.commit_delay).await?;
+    Ok((Arc::new(log), tables))
 }
 
 async fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {

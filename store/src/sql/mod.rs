@@ -5,6 +5,7 @@
 
 mod batch;
 mod database;
+mod delay;
 mod postgres;
 mod read;
 mod rows;
@@ -24,6 +25,7 @@ use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use database::{Database, Pool, sqlite_connect, sqlite_options};
+pub use delay::linger;
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 use batch::Request;
@@ -42,6 +44,9 @@ pub struct OpenOptions {
     pub migrate: bool,
     /// The number of shards, from 1 to [`ShardId::LIMIT`]. Used only when the log is created.
     pub shards: u16,
+    /// How long the answer of each commit of an append is held back: what a slower disk would cost. For
+    /// measurements; otherwise no time.
+    pub commit_delay: Duration,
 }
 
 impl Default for OpenOptions {
@@ -49,6 +54,7 @@ impl Default for OpenOptions {
         Self {
             migrate: true,
             shards: 16,
+            commit_delay: Duration::ZERO,
         }
     }
 }
@@ -92,6 +98,7 @@ impl SqlLog {
         let writer = Writer::new(
             database.clone(),
             session,
+            options.commit_delay,
             Arc::clone(&commits),
             changes.clone(),
             handovers.clone(),
@@ -124,11 +131,6 @@ impl SqlLog {
     /// Connections for reading, shared with the log's own reads.
     pub const fn pool(&self) -> &Pool {
         &self.pool
-    }
-
-    /// How many transactions this process has committed. Fewer than appends: appends that come together share one.
-    pub fn commits(&self) -> u64 {
-        self.commits.load(SeqCst)
     }
 
     /// Changes whenever this process has committed, and, on PostgreSQL, soon after another one has. A hint:
@@ -334,6 +336,10 @@ impl Log for SqlLog {
 
     async fn members(&self) -> Result<Vec<Member>, LogError> {
         read::members(&self.pool).await
+    }
+
+    fn commits(&self) -> u64 {
+        self.commits.load(SeqCst)
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{self, Group, Request};
 use super::database::Database;
+use super::delay::linger;
 use super::session::{Failure, Session};
 use crate::log::{AppendError, Lease, LogError, Member};
 
@@ -103,6 +104,7 @@ pub(super) struct Writer {
     session: Option<Session>,
     /// When the last attempt to connect failed, and why.
     away: Option<(Instant, String)>,
+    commit_delay: Duration,
     commits: Arc<AtomicU64>,
     changes: watch::Sender<u64>,
     handovers: watch::Sender<u64>,
@@ -112,6 +114,7 @@ impl Writer {
     pub(super) fn new(
         database: Database,
         session: Session,
+        commit_delay: Duration,
         commits: Arc<AtomicU64>,
         changes: watch::Sender<u64>,
         handovers: watch::Sender<u64>,
@@ -120,6 +123,7 @@ impl Writer {
             database,
             session: Some(session),
             away: None,
+            commit_delay,
             commits,
             changes,
             handovers,
@@ -177,6 +181,7 @@ impl Writer {
     async fn append(&mut self, groups: Vec<Group>) {
         match self.commit(&groups).await {
             Ok(moved) => {
+                linger(self.commit_delay).await;
                 if !moved.is_empty() {
                     self.commits.fetch_add(1, SeqCst);
                     self.changes.send_modify(|count| *count += 1);
