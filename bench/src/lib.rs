@@ -80,6 +80,8 @@ pub async fn run(
         () = interrupted => Err(Error::Interrupted),
     };
     // Everything that used it has ended by now.
-    scratch.clear().await?;
-    measured
+    let cleared = scratch.clear().await;
+    let report = measured?;
+    cleared?;
+    Ok(report)
 }
