@@ -84,23 +84,19 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
         let of = |values: &[f64]| Spread::of(values.iter().copied());
-        let spread = of(&[4.0, 1.0, 2.0, 9.0]);
-        assert_eq!((spread.median, spread.min, spread.max), (3.0, 1.0, 9.0));
-        assert_eq!(of(&[3.0, 1.0, 2.0]).median, 2.0);
-        assert_eq!(of(&[]).median, 0.0);
+        let spread = |median, min, max| Spread { median, min, max };
+        assert_eq!(of(&[4.0, 1.0, 2.0, 9.0]), spread(3.0, 1.0, 9.0));
+        assert_eq!(of(&[3.0, 1.0, 2.0]), spread(2.0, 1.0, 3.0));
+        assert_eq!(of(&[]), spread(0.0, 0.0, 0.0));
     }
 
     #[test]
     fn a_percentile_is_a_value_that_was_measured() {
+        let latency = |p50, p95, p99, max| Latency { p50, p95, p99, max };
         let hundred = Latency::of((1..=100).map(f64::from));
-        assert_eq!(
-            (hundred.p50, hundred.p95, hundred.p99, hundred.max),
-            (50.0, 95.0, 99.0, 100.0)
-        );
-        let one = Latency::of([7.0]);
-        assert_eq!((one.p50, one.p95, one.p99, one.max), (7.0, 7.0, 7.0, 7.0));
-        let two = Latency::of([1.0, 2.0]);
-        assert_eq!((two.p50, two.p95), (1.0, 2.0));
-        assert_eq!(Latency::of([]).p99, 0.0);
+        assert_eq!(hundred, latency(50.0, 95.0, 99.0, 100.0));
+        assert_eq!(Latency::of([7.0]), latency(7.0, 7.0, 7.0, 7.0));
+        assert_eq!(Latency::of([2.0, 1.0]), latency(1.0, 2.0, 2.0, 2.0));
+        assert_eq!(Latency::of([]), latency(0.0, 0.0, 0.0, 0.0));
     }
 }

@@ -95,7 +95,7 @@ impl Bench<'_> {
         let crowd = self.options.instances;
         let crowd = crowd.unwrap_or_else(|| self.options.scale.of(CROWD));
         for mut load in workload::loads(Workload::W10, self.options.scale) {
-            load.variant = "on an empty log".to_owned();
+            "on an empty log".clone_into(&mut load.variant);
             let empty = self.load(Workload::W10, &load, &service, &mut observer, report);
             report.workloads.push(empty.await?);
             (self.say)(&format!("W10: running {crowd} workflows"));

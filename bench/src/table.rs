@@ -265,6 +265,6 @@ mod tests {
         let table = table(["NAME", "N"], &rows, |row| {
             [row.0.to_owned(), row.1.to_string()]
         });
-        assert_eq!(table.trim_fmt(), "NAME      N\na         1\nbcd    1000");
+        assert_eq!(table.trim_fmt(), "NAME     N\na        1\nbcd   1000");
     }
 }

@@ -198,7 +198,7 @@ fn load(variant: &str, tasks: Vec<Value>, instances: usize, pace: Pace) -> Load 
     Load {
         variant: variant.to_owned(),
         tasks: tasks.len(),
-        definition: json!({ "tasks": tasks }),
+        definition: json!({ "tasks": Value::Array(tasks) }),
         instances,
         pace,
     }

@@ -134,6 +134,10 @@ impl<L: Log> Log for FaultyLog<L> {
         self.reach()?.read_stream(stream, after).await
     }
 
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        self.reach()?.length(stream).await
+    }
+
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
         self.reach()?.read_last(stream).await
     }

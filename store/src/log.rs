@@ -190,6 +190,9 @@ pub trait Log: Send + Sync + 'static {
     /// Events of one aggregate after its `after`th, oldest first.
     async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError>;
 
+    /// How many events one aggregate has: costs less than reading one of them.
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError>;
+
     /// The newest event of one aggregate.
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError>;
 
@@ -286,6 +289,10 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError> {
         (**self).read_stream(stream, after).await
+    }
+
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        (**self).length(stream).await
     }
 
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {

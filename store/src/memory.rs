@@ -230,6 +230,10 @@ impl Log for MemoryLog {
         Ok(self.model().stream(stream, after).cloned().collect())
     }
 
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        Ok(self.model().stream(stream, 0).count() as u64)
+    }
+
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
         Ok(self.model().stream(stream, 0).next_back().cloned())
     }

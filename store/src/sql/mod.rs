@@ -233,6 +233,10 @@ impl Log for SqlLog {
         read::stream(&self.pool, stream, after).await
     }
 
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        read::length(&self.pool, stream).await
+    }
+
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
         read::last(&self.pool, stream).await
     }
