@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use serde_json::Value;
 use tests::chaos::Shape;
-use tests::fleet::{Engine, Fault, Way, Whom, until};
+use tests::fleet::{Engine, Fault, Process, Way, Whom, until};
 
 use super::case::{Case, short};
 
 const RUNS: usize = 20;
 
 /// How it is ended, and the runs are taken over by others and end well.
-fn taken_over(end: impl FnOnce(&Engine)) {
+fn taken_over(end: impl FnOnce(&Process)) {
     let case = Case::holding(short(), RUNS);
     let owner = case.fleet.an_owner();
     let begun = Instant::now();
-    end(owner);
+    end(&owner.process);
     case.fleet.is_taken_over_from(owner.id());
     println!("others own everything after {:?}", begun.elapsed());
     case.open_the_gate();
@@ -26,12 +26,12 @@ fn taken_over(end: impl FnOnce(&Engine)) {
 
 #[test]
 fn when_an_engine_is_killed_others_adopt_what_runs_and_nothing_runs_again() {
-    taken_over(Engine::kill);
+    taken_over(Process::kill);
 }
 
 #[test]
 fn when_an_engine_leaves_others_adopt_what_runs_and_nothing_runs_again() {
-    taken_over(Engine::stop);
+    taken_over(Process::stop);
 }
 
 /// Upstream #7004: a master that works on without its registry beside the one that replaced it.
