@@ -1,7 +1,7 @@
 //! Folding the log: a whole shard when it is taken over, one run when somebody asks for one that has
 //! left the memory, a definition when a run names it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::run::Run;
@@ -10,7 +10,7 @@ use domain::{
     Aggregate, AggregateType, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, StreamId,
     workflow_instance,
 };
-use store::{Chain, Log, LogError, Recorded};
+use store::{Log, LogError, Recorded};
 
 use crate::contained::contained;
 use crate::core::{Image, Kept};
@@ -116,16 +116,7 @@ impl Folding {
     pub fn new(shard: ShardId) -> Self {
         Self {
             shard,
-            image: Image {
-                chain: Chain::start(),
-                runs: BTreeMap::new(),
-                corrupt: BTreeMap::new(),
-                definitions: BTreeMap::new(),
-                groups: BTreeMap::new(),
-                queues: BTreeMap::new(),
-                environments: BTreeMap::new(),
-                instances: 0,
-            },
+            image: Image::empty(),
             revived: BTreeSet::new(),
             resting: None,
         }

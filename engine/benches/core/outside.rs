@@ -1,6 +1,6 @@
 //! Everything that is not the core: the log, one worker, and those who ask. Nobody takes any time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::{ShardId, Timestamp};
@@ -12,7 +12,7 @@ use proto::worker::worker_message::Body as Said;
 use proto::worker::{
     Answer, Attempt, Finished, Hello, Holding, Outcome, Report, WorkerMessage, report,
 };
-use store::{Chain, Metadata};
+use store::Metadata;
 
 const SHARDS: u16 = 16;
 const SLOTS: u32 = 64;
@@ -113,7 +113,7 @@ impl Outside {
             Output::Load { shard, generation } => self.happened.push_back(Input::Loaded {
                 shard,
                 generation,
-                image: Box::new(empty()),
+                image: Box::new(Image::empty()),
             }),
             Output::Send { message, .. } => {
                 if let Some(told) = message.body {
@@ -174,19 +174,5 @@ fn success(attempt: Option<Attempt>) -> Report {
             ended_at: NOW.micros(),
             ..Finished::default()
         })),
-    }
-}
-
-/// A shard in which nothing has ever happened.
-const fn empty() -> Image {
-    Image {
-        chain: Chain::start(),
-        runs: BTreeMap::new(),
-        corrupt: BTreeMap::new(),
-        definitions: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        queues: BTreeMap::new(),
-        environments: BTreeMap::new(),
-        instances: 0,
     }
 }

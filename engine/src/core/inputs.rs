@@ -391,3 +391,19 @@ pub struct Image {
     /// How many instances were ever started here.
     pub instances: u64,
 }
+
+impl Image {
+    /// Of a shard in which nothing has ever happened.
+    pub const fn empty() -> Self {
+        Self {
+            chain: Chain::start(),
+            runs: BTreeMap::new(),
+            corrupt: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            instances: 0,
+        }
+    }
+}

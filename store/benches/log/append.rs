@@ -1,4 +1,4 @@
-//! Making events durable: appends of many sizes, one at a time and several that share a commit.
+//! Making events durable: appends of many sizes, one at a time, and several at once that share commits.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use futures_util::future::join_all;

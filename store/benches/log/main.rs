@@ -36,8 +36,8 @@ impl Disk {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let database = Database::file(folder.path().join("log.db"));
         let options = OpenOptions {
-            migrate: true,
             shards: SHARDS,
+            ..OpenOptions::default()
         };
         let log = runtime
             .block_on(SqlLog::open(&database, options))

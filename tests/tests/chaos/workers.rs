@@ -88,7 +88,7 @@ fn issue_13283_what_a_dead_worker_ran_is_run_elsewhere_once_and_spends_no_retry(
     case.fleet
         .diary
         .begin(Fault::WorkerKilled, worker.id(), Vec::new());
-    worker.kill();
+    worker.process.kill();
     let held = case.until_replaced(worker);
     case.open_the_gate();
     let findings = case.ends();
@@ -107,9 +107,9 @@ fn issue_8110_a_worker_that_seemed_dead_ends_what_was_given_to_others_before_it_
         .fleet
         .diary
         .begin(Fault::WorkerPaused, worker.id(), Vec::new());
-    worker.signal("STOP");
+    worker.process.signal("STOP");
     let held = case.until_replaced(worker);
-    worker.signal("CONT");
+    worker.process.signal("CONT");
     case.fleet.diary.end(page);
     case.ends_with_the_work_done_once(worker, held);
     case.fleet.leave();
@@ -154,8 +154,8 @@ fn issue_6791_results_that_no_engine_has_heard_of_survive_the_deaths_of_worker_a
         until("the worker has written it down", || {
             written_down(&case, worker) == held
         });
-        owner.kill();
-        worker.kill();
+        owner.process.kill();
+        worker.process.kill();
     });
     worker.start_again(&case.fleet.world);
     owner.start_again(&case.fleet.world);
@@ -171,7 +171,7 @@ fn issue_17162_a_worker_that_is_restarted_reports_what_had_ended_and_runs_none_o
     let worker = &case.fleet.workers[case.a_busy_worker()];
     case.fleet.unheard(worker, Way::ToServer, || {
         case.let_all_end();
-        worker.stop();
+        worker.process.stop();
     });
     worker.start_again(&case.fleet.world);
     case.ends_with_nothing_run_twice();
