@@ -69,11 +69,7 @@ impl Definitions {
             .cloned()
     }
 
-    fn keep(
-        &self,
-        code: DefinitionCode,
-        recorded: &Recorded,
-    ) -> Result<Arc<Workflow>, LogError> {
+    fn keep(&self, code: DefinitionCode, recorded: &Recorded) -> Result<Arc<Workflow>, LogError> {
         let Fact::Definition(_, workflow_definition::Event::Defined { version, workflow }) =
             recorded.fact()?
         else {

@@ -123,7 +123,8 @@ impl Outside {
             Output::Reply { answer, .. } => {
                 answer.expect("nothing that is asked is refused");
             }
-            Output::LoadRun { .. }
+            Output::Prove { .. }
+            | Output::LoadRun { .. }
             | Output::Look { .. }
             | Output::Tell { .. }
             | Output::Post { .. }

@@ -115,6 +115,7 @@ impl World {
                 asked.retain(|attempt, _| attempt.task.instance.shard() != *shard);
             }
             Output::LoadRun { .. }
+            | Output::Prove { .. }
             | Output::Look { .. }
             | Output::Post { .. }
             | Output::Reply { .. }

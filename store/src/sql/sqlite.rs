@@ -33,9 +33,10 @@ const MOST: usize = 32;
 /// `INSERTS[n]` writes `n + 1` events. Bound values cost half of what JSON does that SQLite takes apart.
 static INSERTS: LazyLock<[String; MOST]> = LazyLock::new(|| {
     std::array::from_fn(|more| {
-        let mut sql = "INSERT INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, \
+        let mut sql =
+            "INSERT INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, \
             event_version, payload, metadata, recorded_at, hash) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-            .to_owned();
+                .to_owned();
         for _ in 0..more {
             // Writing to a string does not fail.
             let _ = write!(sql, ",(?,?,?,?,?,?,?,?,?,?,?)");
