@@ -5,7 +5,9 @@ use tests::binary::World;
 use tests::postgres::Cluster;
 
 fn measured(world: &World, words: &[&str]) -> Value {
-    let small = ["bench", "--scale", "tiny", "--runs", "1", "--json", "--data"];
+    let small = [
+        "bench", "--scale", "tiny", "--runs", "1", "--json", "--data",
+    ];
     let words = small.iter().chain(&["."]).chain(words);
     world.tidemill(words).exits(0).json()
 }
@@ -18,23 +20,30 @@ fn row<'a>(report: &'a Value, workload: &str) -> &'a Value {
 }
 
 /// The events of a run of three tasks that do nothing, as its history has them.
-fn events_of_three_tasks(world: &World) -> u64 {
+fn events_of_three_tasks(world: &World) -> u32 {
     let file = "name: three\ntasks:\n  - {name: a, type: NOOP}\n  - {name: b, type: NOOP, depends_on: [a]}\n  \
         - {name: c, type: NOOP, depends_on: [b]}\n";
     world.file("three.yaml", file);
     let run = world.tidemill(["run", "three.yaml", "--json"]).exits(0);
     let id = run.json()["id"].to_string();
     let history = world.tidemill(["history", &id, "--json"]).exits(0).json();
-    history["items"].as_array().expect("events").len() as u64
+    let events = history["items"].as_array().expect("events").len();
+    u32::try_from(events).expect("a few")
 }
 
 /// What a report says of workflows, whatever the database.
 fn assert_counts(world: &World, report: &Value) {
     let chain = row(report, "W1");
-    assert_eq!((&chain["workflows"], &chain["tasks"]), (&1.into(), &40.into()));
+    assert_eq!(
+        (&chain["workflows"], &chain["tasks"]),
+        (&1.into(), &40.into())
+    );
     let many = row(report, "W4");
-    assert_eq!((&many["workflows"], &many["tasks"]), (&10.into(), &30.into()));
-    let events = (10 * events_of_three_tasks(world)) as f64;
+    assert_eq!(
+        (&many["workflows"], &many["tasks"]),
+        (&10.into(), &30.into())
+    );
+    let events = f64::from(10 * events_of_three_tasks(world));
     assert_eq!(many["events"], events, "{many:#}");
     assert_eq!(many["events_per_task"], events / 30.0);
     for workload in ["W5", "W6"] {
@@ -47,7 +56,10 @@ fn assert_counts(world: &World, report: &Value) {
         }
         for who in ["engine", "worker"] {
             assert!(row["cpu_s"][who].as_f64() > Some(0.0), "{who}: {row:#}");
-            assert!(row["memory"][who]["peak"].as_u64() > Some(0), "{who}: {row:#}");
+            assert!(
+                row["memory"][who]["peak"].as_u64() > Some(0),
+                "{who}: {row:#}"
+            );
         }
     }
 }
@@ -68,7 +80,11 @@ fn everything_is_counted_on_sqlite_and_nothing_is_left() {
     assert!(row(&report, "W1")["cpu_s"]["database"].is_null());
     let left = std::fs::read_dir(world.path()).expect("a folder");
     let left = left.flatten().map(|entry| entry.file_name());
-    assert!(!left.into_iter().any(|name| name.to_string_lossy().contains("bench")));
+    assert!(
+        !left
+            .into_iter()
+            .any(|name| name.to_string_lossy().contains("bench"))
+    );
 }
 
 #[test]
@@ -76,7 +92,10 @@ fn everything_is_counted_on_postgresql_and_nothing_is_left() {
     let world = World::new();
     let cluster = Cluster::shared();
     let server = cluster.url("postgres");
-    let report = measured(&world, &["W1", "W4", "W5", "W6", "F", "--database", &server]);
+    let report = measured(
+        &world,
+        &["W1", "W4", "W5", "W6", "F", "--database", &server],
+    );
     assert_counts(&world, &report);
     assert_eq!(report["database"]["name"], "PostgreSQL");
     assert_eq!(report["database"]["durability"]["fsync"], "on");
@@ -102,7 +121,9 @@ fn whoever_interrupts_it_finds_nothing_of_it() {
 fn a_server_that_is_not_there_is_named_without_its_password() {
     let world = World::new();
     let server = "postgres://somebody:secret@127.0.0.1:1/postgres";
-    let refused = world.tidemill(["bench", "W1", "--database", server]).exits(3);
+    let refused = world
+        .tidemill(["bench", "W1", "--database", server])
+        .exits(3);
     assert!(refused.err.contains("127.0.0.1:1"), "{}", refused.err);
     assert!(!refused.err.contains("secret"), "{}", refused.err);
     let mistyped = world.tidemill(["bench", "W44"]).exits(2);

@@ -136,10 +136,7 @@ async fn whoever_waits_for_an_end_is_told_each_time_it_is_in_the_tables() {
             reason: String::new(),
             var_pool: Vec::new(),
         };
-        let first = [
-            run(asked(&world, None)),
-            run(ended(WorkflowState::Failure)),
-        ];
+        let first = [run(asked(&world, None)), run(ended(WorkflowState::Failure))];
         world.tell(first).await;
         tokio::join!(one.told(), other.told());
         let row = shown.reader.instance(RUN).await.unwrap().unwrap();
