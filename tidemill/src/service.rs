@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::serve::ListenerExt;
 use engine::{Engine, WorkerSessions};
 use projections::{Projections, Runner};
 use store::{Database, Log, OpenOptions, SqlLog};
@@ -157,6 +158,10 @@ impl Service {
         }
         let mut doors = vec![open_door(local, router.clone(), closed.clone())];
         if let Some(listener) = listener {
+            // A small frame leaves at once, and does not wait until the one before it is acknowledged.
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
             doors.push(open_door(listener, router, closed));
         }
         let mut service = Self {
