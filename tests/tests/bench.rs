@@ -20,14 +20,15 @@ fn row<'a>(report: &'a Value, workload: &str) -> &'a Value {
 }
 
 /// The events of a run of three tasks that do nothing, as its history has them.
-fn events_of_three_tasks(world: &World) -> u64 {
+fn events_of_three_tasks(world: &World) -> u32 {
     let file = "name: three\ntasks:\n  - {name: a, type: NOOP}\n  - {name: b, type: NOOP, depends_on: [a]}\n  \
         - {name: c, type: NOOP, depends_on: [b]}\n";
     world.file("three.yaml", file);
     let run = world.tidemill(["run", "three.yaml", "--json"]).exits(0);
     let id = run.json()["id"].to_string();
     let history = world.tidemill(["history", &id, "--json"]).exits(0).json();
-    history["items"].as_array().expect("events").len() as u64
+    let events = history["items"].as_array().expect("events").len();
+    u32::try_from(events).expect("a few")
 }
 
 /// What a report says of workflows, whatever the database.
@@ -42,7 +43,7 @@ fn assert_counts(world: &World, report: &Value) {
         (&many["workflows"], &many["tasks"]),
         (&10.into(), &30.into())
     );
-    let events = (10 * events_of_three_tasks(world)) as f64;
+    let events = f64::from(10 * events_of_three_tasks(world));
     assert_eq!(many["events"], events, "{many:#}");
     assert_eq!(many["events_per_task"], events / 30.0);
     for workload in ["W5", "W6"] {

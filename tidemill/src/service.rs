@@ -14,7 +14,7 @@ use axum::serve::ListenerExt;
 use engine::{Engine, WorkerSessions};
 use projections::{Projections, Runner};
 use store::{Database, Log, OpenOptions, SqlLog};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -158,8 +158,11 @@ impl Service {
         }
         let mut doors = vec![open_door(local, router.clone(), closed.clone())];
         if let Some(listener) = listener {
-            // Small answers and frames must not wait for the other side's delayed acknowledgements.
-            doors.push(open_door(listener.tap_io(at_once), router, closed));
+            // A small frame leaves at once, and does not wait until the one before it is acknowledged.
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
+            doors.push(open_door(listener, router, closed));
         }
         let mut service = Self {
             socket,
@@ -323,12 +326,6 @@ fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-fn at_once(stream: &mut TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection will be slower than it could be");
-    }
 }
 
 fn open_door<L>(listener: L, router: Router, closed: watch::Receiver<bool>) -> Door
