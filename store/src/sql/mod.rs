@@ -11,6 +11,7 @@ mod rows;
 mod schema;
 mod session;
 mod sqlite;
+mod standings;
 mod writer;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use database::{Database, Pool, sqlite_connect, sqlite_options};
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
+use crate::standing::Standing;
 use batch::Request;
 use session::Session;
 use writer::{Acquire, Change, Inherit, Job, Writer};
@@ -249,6 +251,15 @@ impl Log for SqlLog {
         kind: AggregateType,
     ) -> Result<Vec<StreamId>, LogError> {
         read::streams(&self.pool, shard, kind).await
+    }
+
+    async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {
+        standings::read(&self.pool, shard).await
+    }
+
+    async fn keep_standing(&self, standing: &Standing) -> Result<(), LogError> {
+        let standing = standings::Row::of(standing)?;
+        self.change(Change::KeepStanding(standing)).await
     }
 
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {

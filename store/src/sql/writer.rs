@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::batch::{self, Group, Request};
 use super::database::Database;
 use super::session::{Failure, Session};
+use super::standings;
 use crate::log::{AppendError, Lease, LogError, Member};
 
 /// For so long after a failed attempt to connect there is no other one: what queued during the attempt is
@@ -83,6 +84,7 @@ pub(super) enum Change {
         shard: ShardId,
         letter: String,
     },
+    KeepStanding(standings::Row),
 }
 
 impl Change {
@@ -93,7 +95,7 @@ impl Change {
             | Self::Invite { .. }
             | Self::Attend { .. }
             | Self::Depart { .. } => true,
-            Self::Post { .. } => false,
+            Self::Post { .. } | Self::KeepStanding(_) => false,
         }
     }
 }
