@@ -13,7 +13,7 @@ use domain::{
     Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp,
 };
 use proto::worker::{EngineMessage, Hello, WorkerMessage};
-use store::{Append, AppendError, Chain, Member, Metadata};
+use store::{Append, AppendError, Chain, Member, Metadata, Standing};
 
 use super::children::Order;
 use super::letters::{Kept, Letter};
@@ -340,6 +340,8 @@ pub enum Output {
         /// The letter.
         letter: Letter,
     },
+    /// Keep what stands in a shard, beside the log. It may be lost.
+    KeepStanding(Standing),
     /// Tell who waits.
     Reply {
         /// Who.
@@ -372,7 +374,7 @@ pub enum Output {
 }
 
 /// A shard as the log tells it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Image {
     /// Where the log ends.
     pub chain: Chain,
@@ -390,4 +392,6 @@ pub struct Image {
     pub environments: BTreeMap<Arc<str>, Kept<Environment>>,
     /// How many instances were ever started here.
     pub instances: u64,
+    /// The event after which reading began, because what stood there was known; 0 when it began at the beginning.
+    pub standing: u64,
 }

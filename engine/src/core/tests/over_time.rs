@@ -120,6 +120,7 @@ fn old_keys_are_left_to_the_log() {
         queues: BTreeMap::new(),
         environments: BTreeMap::new(),
         instances: 0,
+        standing: 0,
     };
     shard.fill(image);
     let memory = shard.memory().unwrap();
