@@ -91,18 +91,14 @@ impl World {
     pub(crate) fn standings_are_true(&self) {
         let (log, definitions) = (self.log.as_ref(), &self.engines[0].definitions);
         for shard in (0..SHARDS).map(ShardId) {
-            let whole =
-                now(load::from_the_beginning(log, definitions, shard)).unwrap_or_else(unread);
-            for standing in self
-                .standings
-                .said
-                .iter()
-                .filter(|said| said.shard == shard)
-            {
-                let image = now(load::from_a_standing(log, definitions, standing));
-                let image = given(Claim::Memory, image.unwrap_or_else(unread), || {
+            let whole = told(now(load::from_the_beginning(log, definitions, shard)));
+            let said = self.standings.said.iter();
+            for standing in said.filter(|said| said.shard == shard) {
+                let image = told(now(load::from_a_standing(log, definitions, standing)));
+                let image = given(Claim::Memory, image, || {
                     format!("shard {shard} never stood at {:?}", standing.at)
                 });
+                // A number that was thought of for a run that was not started is not used again.
                 let free = image.instances >= whole.instances;
                 let (instances, standing) = (whole.instances, whole.standing);
                 let image = Image {
@@ -118,6 +114,6 @@ impl World {
     }
 }
 
-fn unread<T>(error: LogError) -> T {
-    violated(Claim::Readable, error.to_string())
+fn told<T>(read: Result<T, LogError>) -> T {
+    read.unwrap_or_else(|error| violated(Claim::Readable, error.to_string()))
 }
