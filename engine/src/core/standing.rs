@@ -31,7 +31,7 @@ impl Shard {
     fn is_to_be_noted(&self, least: u64) -> bool {
         self.read().is_some_and(|memory| {
             let (head, runs) = (memory.chain.head, memory.runs.len() + memory.corrupt.len());
-            head >= self.noted + least.max(1) && is_worth_it(head, runs, shared(memory))
+            head >= self.noted + least.max(1) && is_worth_it(head, runs, || shared(memory))
         })
     }
 }

@@ -8,16 +8,20 @@ use store::{Chain, Log, LogError, Standing};
 
 use super::{Definitions, Folding};
 
-/// How many events could be read in pages while one run is read by itself.
+/// How many events can be read in pages while one run is read by itself: about 15 on SQLite.
 const RUN: u64 = 20;
 /// More events of what runs share are not read at once: pages take less memory.
 const MOST_SHARED: u64 = 100_000;
 /// How many runs and other things are read side by side: as many as a log has connections for it.
 const AT_ONCE: usize = 4;
 
-/// Beginning behind `seq` events is less work than reading them.
-pub(crate) fn is_worth_it(seq: u64, runs: usize, shared: u64) -> bool {
-    shared <= MOST_SHARED && (runs as u64).saturating_mul(RUN).saturating_add(shared) <= seq
+/// Beginning behind `seq` events, with so many runs and events of what they share, is less work than reading
+/// everything.
+pub(crate) fn is_worth_it(seq: u64, runs: usize, shared: impl FnOnce() -> u64) -> bool {
+    let Some(rest) = seq.checked_sub((runs as u64).saturating_mul(RUN)) else {
+        return false;
+    };
+    shared() <= rest.min(MOST_SHARED)
 }
 
 impl Folding {
@@ -28,11 +32,9 @@ impl Folding {
         shard: ShardId,
     ) -> Result<Self, LogError> {
         if let Some(standing) = log.standing(shard).await?
-            && is_worth_it(
-                standing.at.head,
-                standing.stood.runs.len(),
-                standing.stood.shared,
-            )
+            && is_worth_it(standing.at.head, standing.stood.runs.len(), || {
+                standing.stood.shared
+            })
             && let Some(folding) = Self::resume(log, definitions, &standing).await?
         {
             return Ok(folding);
