@@ -1,114 +1,25 @@
 //! Folding the log: a shard when it is taken over, one run when somebody asks for one that has
 //! left the memory, a definition when a run names it.
 
+mod definitions;
 mod standing;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::run::Run;
-use domain::workflow_definition::{self, Workflow, WorkflowDefinition};
+use domain::workflow_definition::WorkflowDefinition;
 use domain::{
-    Aggregate, AggregateType, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, StreamId,
-    workflow_instance,
+    Aggregate, AggregateType, Corrupt, Fact, InstanceId, ShardId, StreamId, workflow_instance,
 };
 use store::{Chain, Log, LogError, Recorded, Standing};
 
 use crate::contained::contained;
 use crate::core::{Image, Kept};
+pub use definitions::Definitions;
 pub(crate) use standing::is_worth_it;
 
 /// How many events are read at once.
 const PAGE: usize = 5_000;
-
-/// Checked definitions by version. A version never changes, so nothing here is ever stale.
-#[derive(Debug, Default)]
-pub struct Definitions {
-    known: Mutex<HashMap<(DefinitionCode, u32), Arc<Workflow>>>,
-}
-
-impl Definitions {
-    /// The newest version of a definition, if there is one.
-    pub async fn newest(
-        &self,
-        log: &dyn Log,
-        code: DefinitionCode,
-    ) -> Result<Option<(u32, Arc<Workflow>)>, LogError> {
-        match log.read_last(&stream(code)).await? {
-            Some(recorded) => {
-                let version = recorded.sequence as u32;
-                if let Some(workflow) = self.get(code, version) {
-                    return Ok(Some((version, workflow)));
-                }
-                self.keep(code, &recorded).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// One version of a definition.
-    pub async fn version(
-        &self,
-        log: &dyn Log,
-        code: DefinitionCode,
-        version: u32,
-    ) -> Result<Arc<Workflow>, LogError> {
-        if let Some(workflow) = self.get(code, version) {
-            return Ok(workflow);
-        }
-        let missing = || {
-            LogError::Corrupt(format!(
-                "version {version} of definition {code} is not in the log"
-            ))
-        };
-        let before = u64::from(version.checked_sub(1).ok_or_else(missing)?);
-        let events = log.read_stream(&stream(code), before).await?;
-        let recorded = events
-            .first()
-            .filter(|event| event.sequence == u64::from(version))
-            .ok_or_else(missing)?;
-        self.keep(code, recorded).map(|(_, workflow)| workflow)
-    }
-
-    fn get(&self, code: DefinitionCode, version: u32) -> Option<Arc<Workflow>> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&(code, version))
-            .cloned()
-    }
-
-    fn keep(
-        &self,
-        code: DefinitionCode,
-        recorded: &Recorded,
-    ) -> Result<(u32, Arc<Workflow>), LogError> {
-        let Fact::Definition(_, workflow_definition::Event::Defined { version, workflow }) =
-            recorded.fact()?
-        else {
-            return Err(LogError::Corrupt(format!(
-                "definition {code} holds an event of something else"
-            )));
-        };
-        let checked = Workflow::recorded(workflow).map_err(|flaws| {
-            LogError::Corrupt(format!(
-                "version {version} of definition {code}: {}",
-                flaws[0]
-            ))
-        })?;
-        let checked = Arc::new(checked);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((code, version), checked.clone());
-        Ok((version, checked))
-    }
-}
-
-fn stream(code: DefinitionCode) -> StreamId {
-    StreamId {
-        kind: AggregateType::WorkflowDefinition,
-        id: code.to_string(),
-    }
-}
 
 /// A shard that is being folded, as far as it has been read: it can be taken up again when the log has grown.
 #[derive(Debug)]
