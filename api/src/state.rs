@@ -90,7 +90,19 @@ impl Definitions {
     /// How many are remembered before all are forgotten.
     const MOST: usize = 512;
 
-    /// The newest version, straight from the log: whoever has just defined it sees it.
+    /// The number of the newest version and what it says, straight from the log: whoever has just defined it
+    /// sees it.
+    pub(crate) async fn current(
+        &self,
+        log: &dyn Log,
+        code: DefinitionCode,
+    ) -> Result<Option<(u32, Arc<Workflow>)>, LogError> {
+        let number = log.length(&stream(code)).await? as u32;
+        let workflow = self.get(log, code, number).await?;
+        Ok(workflow.map(|workflow| (number, workflow)))
+    }
+
+    /// The newest version with all that is known of it.
     pub(crate) async fn newest(
         &self,
         log: &dyn Log,

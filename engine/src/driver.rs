@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use proto::worker::{
     EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
 };
-use store::{Log, LogError, Member, Metadata, Recorded, Standing};
+use store::{Log, LogError, Member, Metadata, Recorded, ShardInfo, Standing};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ pub(crate) enum Message {
     Ask {
         request: Request,
         by: Metadata,
-        reply: oneshot::Sender<Answered>,
+        reply: oneshot::Sender<Result<Answer, Refusal>>,
     },
     ReadLog {
         worker: String,
@@ -47,9 +47,6 @@ pub(crate) enum Message {
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Stop(oneshot::Sender<()>),
 }
-
-/// What the core answered, and from which shard's memory when it did not write anything for it.
-pub(crate) type Answered = (Result<Answer, Refusal>, Option<(ShardId, u64)>);
 
 /// What a worker's stream brings.
 #[derive(Debug)]
@@ -175,7 +172,7 @@ struct Driver {
     feed: mpsc::Sender<Arc<[Recorded]>>,
     give_up: mpsc::UnboundedSender<(ShardId, u64)>,
     appends: FuturesUnordered<Appending>,
-    tickets: HashMap<Ticket, oneshot::Sender<Answered>>,
+    tickets: HashMap<Ticket, oneshot::Sender<Result<Answer, Refusal>>>,
     next_ticket: Ticket,
     streams: HashMap<SessionId, Stream>,
     log_reads: HashMap<u64, (SessionId, oneshot::Sender<Option<LogChunk>>)>,
@@ -188,6 +185,9 @@ struct Stream {
     worker: String,
     to_worker: mpsc::UnboundedSender<EngineMessage>,
 }
+
+/// How soon the log is asked again that could not be reached.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// How many messages are decided before their outputs are carried out.
 const TURN: usize = 1_024;
@@ -387,6 +387,11 @@ impl Driver {
             match output {
                 Output::Append { generation, append } => self.append(generation, append).await,
                 Output::Load { shard, generation } => self.load(shard, generation),
+                Output::Prove {
+                    shard,
+                    generation,
+                    epoch,
+                } => self.prove(shard, generation, epoch),
                 Output::LoadRun {
                     instance,
                     generation,
@@ -412,14 +417,10 @@ impl Driver {
                 }),
                 Output::Post { shard, letter } => self.post(shard, &letter),
                 Output::KeepStanding(standing) => drop(self.keep(standing)),
-                Output::Reply {
-                    ticket,
-                    answer,
-                    from_memory,
-                } => {
+                Output::Reply { ticket, answer } => {
                     if let Some(reply) = self.tickets.remove(&ticket) {
                         // Whoever asked may have gone away; the answer is in the log.
-                        let _ = reply.send((answer, from_memory));
+                        let _ = reply.send(answer);
                     }
                 }
                 Output::Send { session, message } => {
@@ -484,6 +485,26 @@ impl Driver {
                 },
             };
             let _ = inbox.send(Message::Input(input));
+        });
+    }
+
+    /// Asks the log who has a shard, until it says.
+    fn prove(&self, shard: ShardId, generation: u64, epoch: u64) {
+        let (log, inbox) = (self.log.clone(), self.inbox.clone());
+        tokio::spawn(async move {
+            let infos = loop {
+                match log.shard_infos().await {
+                    Ok(infos) => break infos,
+                    Err(_) if inbox.is_closed() => return,
+                    Err(_) => tokio::time::sleep(AGAIN).await,
+                }
+            };
+            let newest = |info: &ShardInfo| (info.shard, info.epoch) == (shard, epoch);
+            let _ = inbox.send(Message::Input(Input::Proved {
+                shard,
+                generation,
+                newest: infos.iter().any(newest),
+            }));
         });
     }
 
@@ -579,7 +600,7 @@ impl Driver {
                     }
                     Err(LogError::Unavailable(_)) if inbox.is_closed() => return,
                     Err(LogError::Unavailable(_)) => {
-                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        tokio::time::sleep(AGAIN).await;
                     }
                 }
             };

@@ -397,24 +397,7 @@ impl Engine {
         self.inbox
             .send(Message::Ask { request, by, reply })
             .map_err(|_| stopping())?;
-        let (answer, from_memory) = answer.await.map_err(|_| stopping())?;
-        if let Some((shard, epoch)) = from_memory {
-            self.must_be_newest(shard, epoch).await?;
-        }
-        Ok(answer?)
-    }
-
-    /// What was answered from memory is true if nobody else could have written meanwhile. An append would
-    /// prove that by itself; where there is none, the log is asked.
-    async fn must_be_newest(&self, shard: ShardId, epoch: u64) -> Result<(), Refused> {
-        let infos = self.log.shard_infos().await?;
-        let newest = infos.iter().find(|info| info.shard == shard);
-        if newest.is_some_and(|info| info.epoch == epoch) {
-            Ok(())
-        } else {
-            let why = format!("shard {shard} has just gone to another engine");
-            Err(Refused::NotOwner(why))
-        }
+        Ok(answer.await.map_err(|_| stopping())??)
     }
 
     /// Which shard a new run goes to: a key always to the same one, others in turn over ours.

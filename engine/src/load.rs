@@ -4,14 +4,14 @@
 mod definitions;
 mod standing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use domain::run::Run;
 use domain::workflow_definition::WorkflowDefinition;
 use domain::{
     Aggregate, AggregateType, Corrupt, Fact, InstanceId, ShardId, StreamId, workflow_instance,
 };
-use store::{Chain, Log, LogError, Recorded, Standing};
+use store::{Log, LogError, Recorded, Standing};
 
 use crate::contained::contained;
 use crate::core::{Image, Kept};
@@ -36,17 +36,7 @@ impl Folding {
     fn new(shard: ShardId) -> Self {
         Self {
             shard,
-            image: Image {
-                chain: Chain::start(),
-                runs: BTreeMap::new(),
-                corrupt: BTreeMap::new(),
-                definitions: BTreeMap::new(),
-                groups: BTreeMap::new(),
-                queues: BTreeMap::new(),
-                environments: BTreeMap::new(),
-                instances: 0,
-                standing: 0,
-            },
+            image: Image::empty(),
             revived: BTreeSet::new(),
             resting: None,
         }

@@ -24,6 +24,8 @@ const SCHEMA: &str = "tidemill_read";
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections for readers.
 const READERS: u32 = 8;
+/// The most rows that one statement writes on SQLite: with more it gets no cheaper.
+const MOST: usize = 32;
 /// Connections for the runner and for one rebuild beside it.
 const WRITERS: u32 = 2;
 
@@ -75,6 +77,14 @@ impl Database {
                     .connect_lazy_with(options.as_ref().clone());
                 Ok(Self::Postgres { readers, writers })
             }
+        }
+    }
+
+    /// Whether a commit is on the disk when it is answered.
+    pub(crate) const fn waits_for_the_disk(&self) -> bool {
+        match self {
+            Self::Sqlite { .. } => false,
+            Self::Postgres { .. } => true,
         }
     }
 
@@ -240,9 +250,28 @@ impl Tx {
         if rows.rows.is_empty() {
             return Ok(());
         }
-        // Without a condition, SQLite takes what follows for a join's.
-        let from = format!("{} WHERE true", self.rows_of(&rows));
-        self.execute_batch(table.upsert(name, &from), rows).await?;
+        match self {
+            Self::Sqlite(tx) => {
+                // Bound values cost half of what JSON does that SQLite takes apart.
+                for rows in rows.rows.chunks(MOST) {
+                    let values = values(rows.len(), rows[0].len());
+                    let sql = table.upsert(name, &values);
+                    let query = rows.iter().flatten().fold(
+                        sqlx::query::<Sqlite>(AssertSqlSafe(sql)),
+                        |query, cell| match cell {
+                            Cell::Null => query.bind(None::<i64>),
+                            Cell::Int(number) => query.bind(*number),
+                            Cell::Text(text) => query.bind(text.as_str()),
+                        },
+                    );
+                    query.execute(&mut **tx).await?;
+                }
+            }
+            Self::Postgres(_) => {
+                let from = self.rows_of(&rows);
+                self.execute_batch(table.upsert(name, &from), rows).await?;
+            }
+        }
         Ok(())
     }
 
@@ -309,6 +338,12 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// The values of so many rows, as a statement takes them.
+fn values(rows: usize, columns: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    format!("VALUES {}", vec![row; rows].join(","))
 }
 
 /// `X.db` keeps its read tables in `X.read.db`; any other name gets `.read.db` behind it.

@@ -11,6 +11,7 @@ mod batch;
 mod cell;
 mod checkpoints;
 mod database;
+mod endings;
 mod environments;
 mod patches;
 mod reader;
@@ -26,12 +27,15 @@ mod upstream;
 mod workflow_definitions;
 mod workflow_instances;
 
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use store::{Log, LogError, Recorded};
 use tokio::sync::{mpsc, watch};
 
 pub use alerts::AlertRow;
+pub use endings::Ending;
 pub use environments::EnvironmentRow;
 pub use reader::{After, InstanceFilter, Reader};
 pub use runner::Runner;
@@ -43,6 +47,7 @@ pub use workflow_definitions::DefinitionRow;
 pub use workflow_instances::{InstanceRow, ParentTask};
 
 use database::Database;
+use endings::Endings;
 use table::Table;
 
 /// Every projection, in the order in which a transaction writes them.
@@ -111,6 +116,12 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     /// How far this process knows the tables to be.
     pub(crate) progress: watch::Sender<Progress>,
+    /// Who waits for the end of a run.
+    pub(crate) endings: Endings,
+    /// The transactions in which this process has folded events.
+    pub(crate) commits: AtomicU64,
+    /// How long each commit that waits for the disk is held back.
+    pub(crate) commit_delay: Duration,
     /// The log, once a runner has brought it.
     pub(crate) log: OnceLock<Arc<dyn Log>>,
 }
@@ -119,12 +130,25 @@ impl Projections {
     /// Opens the read tables beside this log and creates what is missing. A table that another version of
     /// its projection made is dropped and comes back from the log once a runner runs.
     pub async fn open(log: &store::Database) -> Result<Self, Error> {
+        Self::open_delayed(log, Duration::ZERO).await
+    }
+
+    /// The same, and the runner holds back each commit that waits for the disk by this long: what a slower disk
+    /// would cost. For measurements. On SQLite no commit of the read tables waits for the disk.
+    pub async fn open_delayed(log: &store::Database, delay: Duration) -> Result<Self, Error> {
         let database = Database::open(log).await?;
         checkpoints::create(&database).await?;
         Ok(Self {
             shared: Arc::new(Shared {
-                database,
+                commit_delay: if database.waits_for_the_disk() {
+                    delay
+                } else {
+                    Duration::ZERO
+                },
                 progress: watch::Sender::new(Progress::default()),
+                endings: Endings::default(),
+                commits: AtomicU64::new(0),
+                database,
                 log: OnceLock::new(),
             }),
         })
@@ -148,6 +172,11 @@ impl Projections {
     /// and the runner go on meanwhile. Never drop the future of this call before it is done.
     pub async fn rebuild(&self, name: &str, log: &dyn Log) -> Result<(), Error> {
         rebuild::rebuild(&self.shared.database, name, log).await
+    }
+
+    /// The transactions in which this process has folded events into the tables.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(SeqCst)
     }
 
     /// The names of all projections.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cell::Cell;
+use crate::endings::Ending;
 use crate::status::{self, Progress, ProjectionStatus};
 use crate::table::{Kind, Table};
 use crate::task_instances::{self, TaskRow};
@@ -292,6 +293,11 @@ impl Reader {
                 return Ok(false);
             }
         }
+    }
+
+    /// Where the end of a run is heard of. Whoever is to miss nothing asks for this first and looks then.
+    pub fn ending(&self, id: InstanceId) -> Ending {
+        Ending::of(Arc::clone(&self.shared), id)
     }
 
     pub(crate) fn ask(&self, table: &Table) -> Question {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use domain::ShardId;
@@ -173,9 +174,12 @@ impl Work {
         self.stale = true;
         match batch::write(&self.shared.database, &advances, &fetched).await? {
             Written::Whole => {
+                store::sql::linger(self.shared.commit_delay).await;
+                self.shared.commits.fetch_add(1, SeqCst);
                 self.stale = false;
                 self.definitions.remember(&fetched);
                 for advance in &advances {
+                    self.shared.endings.tell(&advance.events);
                     if let Some(shard) = self.shards.get_mut(&advance.shard) {
                         shard.wrote(advance);
                     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use domain::{AttemptId, ShardId, Timestamp, WorkerRef};
-use engine::core::{Core, Dispatching, Input, Output, Refusal, Settings, Ticket};
+use engine::core::{Core, Dispatching, Input, Output, Settings, Ticket};
 use engine::load::{self, Definitions};
 use store::{Append, AppendError, Lease, Log, LogError};
 
@@ -337,20 +337,16 @@ impl World {
         match output {
             Output::Append { generation, append } => self.send_append(engine, generation, append),
             Output::Load { shard, generation } => self.load(engine, shard, generation),
+            Output::Prove {
+                shard,
+                generation,
+                epoch,
+            } => self.prove(engine, shard, generation, epoch),
             Output::LoadRun {
                 instance,
                 generation,
             } => self.load_run(engine, instance, generation),
-            Output::Reply {
-                ticket,
-                mut answer,
-                from_memory,
-            } => {
-                if let Some((shard, epoch)) = from_memory
-                    && self.newest_epoch(shard) != epoch
-                {
-                    answer = Err(Refusal::NotOwner("it has just gone".to_owned()));
-                }
+            Output::Reply { ticket, answer } => {
                 if let Some(ask) = self.engines[engine].tickets.remove(&ticket) {
                     self.audit_answer(engine, &ask, &answer);
                     self.answered(&ask, &answer);
@@ -432,6 +428,17 @@ impl World {
     }
 
     /// Whoever reads a run tries until the log is there.
+    fn prove(&mut self, engine: usize, shard: ShardId, generation: u64, epoch: u64) {
+        // The log says how it is now; the engine hears it later.
+        let input = Input::Proved {
+            shard,
+            generation,
+            newest: self.newest_epoch(shard) == epoch,
+        };
+        let due = self.now.max(self.log_away_until) + TICK;
+        self.engines[engine].inbox.push_back((due, input));
+    }
+
     fn load_run(&mut self, engine: usize, instance: domain::InstanceId, generation: u64) {
         let definitions = &self.engines[engine].definitions;
         let run = now(load::run(self.log.as_ref(), definitions, instance))

@@ -3,7 +3,7 @@
 use simulation::{Faults, play};
 
 /// The seed, and what was wrong when it failed.
-const FOUND: [(u64, &str); 5] = [
+const FOUND: [(u64, &str); 6] = [
     (
         159,
         "an engine whose clock leapt took the leap for its workers' silence and gave up what they were running",
@@ -23,6 +23,10 @@ const FOUND: [(u64, &str); 5] = [
     (
         23368,
         "an engine that did not know yet that its shard was another's acknowledged a report on an attempt that it knew nothing of",
+    ),
+    (
+        24555,
+        "an engine that did not know yet that its shard was another's gave back the turn of a run that it knew nothing of, and two runs that must take turns overlapped",
     ),
 ];
 

@@ -135,6 +135,10 @@ impl<L: Log> Log for FaultyLog<L> {
         self.reach()?.read_stream(stream, after).await
     }
 
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        self.reach()?.length(stream).await
+    }
+
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
         self.reach()?.read_last(stream).await
     }
@@ -212,6 +216,10 @@ impl<L: Log> Log for FaultyLog<L> {
 
     async fn members(&self) -> Result<Vec<Member>, LogError> {
         self.reach()?.members().await
+    }
+
+    fn commits(&self) -> u64 {
+        self.inner.commits()
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

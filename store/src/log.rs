@@ -191,6 +191,9 @@ pub trait Log: Send + Sync + 'static {
     /// Events of one aggregate after its `after`th, oldest first.
     async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError>;
 
+    /// How many events one aggregate has: costs less than reading one of them.
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError>;
+
     /// The newest event of one aggregate.
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError>;
 
@@ -257,6 +260,10 @@ pub trait Log: Send + Sync + 'static {
     /// The engines that have announced themselves and whose time has not ended, in order of their ids.
     async fn members(&self) -> Result<Vec<Member>, LogError>;
 
+    /// How many transactions this process has committed to append. Fewer than appends: appends that come
+    /// together share one.
+    fn commits(&self) -> u64;
+
     /// Changes when shards may have changed hands, or can: leases were given back, taken or offered, an engine
     /// has come or gone. A hint, from this process and, where the database can, from others.
     fn handovers(&self) -> watch::Receiver<u64>;
@@ -291,6 +298,10 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError> {
         (**self).read_stream(stream, after).await
+    }
+
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        (**self).length(stream).await
     }
 
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
@@ -370,6 +381,10 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     async fn members(&self) -> Result<Vec<Member>, LogError> {
         (**self).members().await
+    }
+
+    fn commits(&self) -> u64 {
+        (**self).commits()
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

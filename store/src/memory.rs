@@ -72,11 +72,6 @@ impl MemoryLog {
         self.model().now_ms += ms;
     }
 
-    /// How many appends have been carried out.
-    pub fn commits(&self) -> u64 {
-        self.model().commits
-    }
-
     fn hint(&self, changed: bool) {
         if changed {
             self.handovers.send_modify(|count| *count += 1);
@@ -237,6 +232,10 @@ impl Log for MemoryLog {
         Ok(self.model().stream(stream, after).cloned().collect())
     }
 
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        Ok(self.model().stream(stream, 0).count() as u64)
+    }
+
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
         Ok(self.model().stream(stream, 0).next_back().cloned())
     }
@@ -393,6 +392,11 @@ impl Log for MemoryLog {
             .values()
             .filter(|(_, until)| *until > model.now_ms);
         Ok(living.map(|(member, _)| member.clone()).collect())
+    }
+
+    /// Here each append is a transaction of its own.
+    fn commits(&self) -> u64 {
+        self.model().commits
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

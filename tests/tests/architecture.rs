@@ -9,7 +9,7 @@ use serde_json::Value;
 use tests::binary::root;
 
 /// Who may use whom: every crate of ours with the crates of ours that it may name. No other arrow.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("projections", &["domain", "store"]),
@@ -17,9 +17,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("engine", &["domain", "store", "projections", "proto"]),
     ("api", &["domain", "store", "projections", "proto"]),
     ("worker", &["proto"]),
+    ("bench", &["domain", "store"]),
     (
         "tidemill",
         &[
+            "bench",
             "domain",
             "store",
             "projections",
@@ -36,11 +38,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
 /// Crates that only these of ours may name, because they live there and nowhere else.
 const HOMES: [(&str, &[&str]); 6] = [
     ("cqrs-es", &["store"]),
-    ("sqlx", &["store", "projections", "worker"]),
+    ("sqlx", &["store", "projections", "worker", "bench"]),
     ("clap", &["tidemill", "simulation", "tests"]),
     ("anyhow", &["tidemill", "simulation"]),
     ("reqwest", &["tidemill", "worker", "tests"]),
-    ("nix", &["worker"]),
+    ("nix", &["worker", "bench"]),
 ];
 
 /// Runtimes, databases, networks, clocks and dice: the domain may not even reach them through others.

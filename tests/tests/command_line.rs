@@ -12,6 +12,10 @@ fn wrong_usage_exits_2() {
         &["list", "--limit", "0"],
         &["run", "x.yaml", "--param", "novalue"],
         &["serve", "--roles", "worker"],
+        &["serve", "--commit-delay", "soon"],
+        &["bench", "W0"],
+        &["bench", "--database", "sqlite:x.db"],
+        &["bench", "--database", "x"],
     ] {
         let ran = world.tidemill(words).exits(2);
         assert!(!ran.err.is_empty());
@@ -70,6 +74,7 @@ fn every_verb_explains_itself() {
         "rebuild",
         "workers",
         "engines",
+        "bench",
         "schema",
     ];
     for verb in verbs {

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_files;
+mod bench;
 mod chaos;
 mod command_line;
 mod crash;

@@ -14,6 +14,12 @@ pub(crate) struct Cluster {
     turn: AtomicUsize,
 }
 
+/// The log's shards, with who owns them, and the engines that live.
+struct Census {
+    shards: Vec<ShardInfo>,
+    members: Vec<Member>,
+}
+
 impl Cluster {
     pub(crate) fn new(log: Arc<dyn Log>, engine: Option<Engine>) -> Self {
         Self {
@@ -36,26 +42,26 @@ impl Cluster {
                 return Ok(Owner::Here);
             }
         }
-        let infos = self
-            .log
-            .shard_infos()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let members = self
-            .log
-            .members()
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let Census { shards, members } = self.census().await?;
         Ok(match place {
-            Place::Shard(shard) => match infos.iter().find(|info| info.shard == shard) {
+            Place::Shard(shard) => match shards.iter().find(|info| info.shard == shard) {
                 Some(info) => self.owner_of(info, &members),
                 None => Owner::Nobody(format!("this log has no shard {shard}")),
             },
-            Place::Anywhere => self.anyone(&infos, &members),
-            Place::NearWorkers => match self.anyone(&infos, &members) {
+            Place::Anywhere => self.anyone(&shards, &members),
+            Place::NearWorkers => match self.anyone(&shards, &members) {
                 Owner::Nobody(_) => Owner::Here,
                 somebody @ (Owner::Here | Owner::At(_)) => somebody,
             },
+        })
+    }
+
+    /// What the log knows now.
+    async fn census(&self) -> Result<Census, Refused> {
+        let unavailable = |error: LogError| Refused::Unavailable(error.to_string());
+        Ok(Census {
+            shards: self.log.shard_infos().await.map_err(unavailable)?,
+            members: self.log.members().await.map_err(unavailable)?,
         })
     }
 
@@ -108,18 +114,9 @@ impl Cluster {
 
     /// The engines that live, with their shards.
     pub(crate) async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
-        let infos = self
-            .log
-            .shard_infos()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        let members = self
-            .log
-            .members()
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let Census { shards, members } = self.census().await?;
         let engines = members.into_iter().map(|member| EngineInfo {
-            shards: infos
+            shards: shards
                 .iter()
                 .filter(|info| is_held(info) && info.owner == member.id)
                 .map(|info| info.shard)
@@ -134,8 +131,4 @@ impl Cluster {
 
 fn is_held(info: &ShardInfo) -> bool {
     !info.owner.is_empty() && info.expires_in_ms > 0
-}
-
-fn unavailable(error: &LogError) -> Refused {
-    Refused::Unavailable(error.to_string())
 }

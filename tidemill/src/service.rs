@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::serve::ListenerExt;
 use engine::{Engine, WorkerSessions};
 use projections::{Projections, Runner};
 use store::{Database, Log, OpenOptions, SqlLog};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -56,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) shards: Option<u16>,
     /// Create the tables and bring them up to date.
     pub(crate) migrate: bool,
+    /// How long each commit that waits for the disk is held back.
+    pub(crate) commit_delay: Duration,
     /// The worker's groups.
     pub(crate) groups: Vec<String>,
     /// How many attempts the worker runs at once.
@@ -155,7 +158,8 @@ impl Service {
         }
         let mut doors = vec![open_door(local, router.clone(), closed.clone())];
         if let Some(listener) = listener {
-            doors.push(open_door(listener, router, closed));
+            // Small answers and frames must not wait for the other side's delayed acknowledgements.
+            doors.push(open_door(listener.tap_io(at_once), router, closed));
         }
         let mut service = Self {
             socket,
@@ -267,10 +271,12 @@ async fn open(options: &Options) -> anyhow::Result<(Arc<SqlLog>, Projections)> {
         OpenOptions {
             migrate: options.migrate,
             shards,
+            commit_delay: options.commit_delay,
         },
     )
     .await?;
-    Ok((Arc::new(log), Projections::open(&address).await?))
+    let tables = Projections::open_delayed(&address, options.commit_delay).await?;
+    Ok((Arc::new(log), tables))
 }
 
 async fn listen(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
@@ -317,6 +323,12 @@ fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+fn at_once(stream: &mut TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection will be slower than it could be");
+    }
 }
 
 fn open_door<L>(listener: L, router: Router, closed: watch::Receiver<bool>) -> Door

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-mod duration;
+pub(crate) mod duration;
 mod fields;
 mod flaw;
 mod json;

@@ -7,12 +7,13 @@ use axum::extract::State;
 use domain::task_instance::Output;
 use domain::workflow_definition::{Direction, Param};
 use domain::workflow_instance::WorkflowState;
-use domain::{InstanceId, params};
+use domain::{AggregateType, InstanceId, StreamId, params};
 use projections::{After, InstanceFilter, InstanceRow};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::explain;
-use crate::document::did_you_mean;
+use crate::document::{did_you_mean, duration};
 use crate::documents::{InstanceDocument, Page, variables};
 use crate::engine::Position;
 use crate::extract::{Asked, At, instance_id, limit, no_instance, number, read, text};
@@ -23,6 +24,12 @@ use crate::times;
 
 /// How long a read waits for its `min_position`.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest that a read waits for a run's end.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// How often the tables are looked at meanwhile, in case another process folds them.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long an answer waits for what it tells to be seen.
 const SOON: Duration = Duration::from_secs(5);
@@ -77,6 +84,7 @@ pub(super) async fn list(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShowQuery {
+    wait: Option<String>,
     min_position: Option<String>,
     as_of: Option<String>,
 }
@@ -93,8 +101,13 @@ pub(super) async fn show(
             Problem::not_found(format!("there was no workflow instance {id} then"))
         });
     }
+    let patience = read("wait", query.wait, patience)?;
     wait(&api, query.min_position).await?;
-    if let Some(mut row) = api.reader.instance(id).await? {
+    let row = match patience {
+        Some(patience) => wait_for_end(&api, id, patience).await?,
+        None => api.reader.instance(id).await?,
+    };
+    if let Some(mut row) = row {
         // Nothing happens to a run while it waits for its turn; the engine knows for whom it waits.
         if row.state == WorkflowState::SerialWait && row.reason.is_empty() {
             row.reason = explain::of_run(&api, id).await.unwrap_or_default();
@@ -165,6 +178,44 @@ pub(super) async fn show_soon(api: &Api, position: Position) {
     if !there.await.unwrap_or(false) {
         tracing::debug!(%position, "the read tables lag behind");
     }
+}
+
+/// The run as the tables show it once it has ended, or as they show it after so long.
+async fn wait_for_end(
+    api: &Api,
+    id: InstanceId,
+    patience: Duration,
+) -> Result<Option<InstanceRow>, Problem> {
+    let deadline = Instant::now() + patience;
+    let mut ending = api.reader.ending(id);
+    let mut row = api.reader.instance(id).await?;
+    // For the end of a run that there never was nobody waits.
+    if row.is_none() && api.log.read_last(&stream(id)).await?.is_none() {
+        return Ok(None);
+    }
+    while !row.as_ref().is_some_and(|row| row.state.is_finished())
+        && Instant::now() < deadline
+        && !api.is_closing()
+    {
+        let look = deadline.min(Instant::now() + LOOK);
+        // Told or not, the tables are looked at.
+        let _ = tokio::time::timeout_at(look, ending.told()).await;
+        row = api.reader.instance(id).await?;
+    }
+    Ok(row)
+}
+
+fn stream(id: InstanceId) -> StreamId {
+    StreamId {
+        kind: AggregateType::WorkflowInstance,
+        id: id.to_string(),
+    }
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    duration::parse(text)
+        .filter(|patience| *patience <= LONGEST_WAIT)
+        .ok_or_else(|| format!("expected {} of at most 1m", duration::EXPECTED))
 }
 
 fn state(text: &str) -> Result<WorkflowState, String> {

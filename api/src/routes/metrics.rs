@@ -58,6 +58,10 @@ async fn shards(api: &Api, text: &mut Text) -> bool {
     for info in &infos {
         text.line(name, &[("shard", &info.shard.to_string())], info.head);
     }
+    let name = "tidemill_log_commits_total";
+    let help = "Transactions in which this process has appended to the log.";
+    text.head(name, "counter", help);
+    text.line(name, &[], api.log.commits());
     let name = "tidemill_shards_without_owner";
     text.head(name, "gauge", "Shards whose lease nobody holds.");
     let ownerless = infos
@@ -126,6 +130,10 @@ async fn projections(api: &Api, text: &mut Text) -> bool {
     let Ok(statuses) = api.reader.statuses(times::now()).await else {
         return false;
     };
+    let name = "tidemill_projection_commits_total";
+    let help = "Transactions in which this process has folded events into the read tables.";
+    text.head(name, "counter", help);
+    text.line(name, &[], api.tables.commits());
     let events = "tidemill_projection_lag_events";
     text.head(
         events,

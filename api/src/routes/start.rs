@@ -56,9 +56,9 @@ pub(super) async fn start(
     let code = DefinitionCode::new(&project, &name);
     let key = idempotency_key(&headers)?.map(|key| run_key(code, key));
     let asked = body.object()?;
-    let newest = api.definitions.newest(api.log.as_ref(), code).await?;
-    let newest = newest.ok_or_else(|| no_workflow(&project, &name))?;
-    let submission = submission(&asked, code, newest.number, &newest.workflow)?;
+    let current = api.definitions.current(api.log.as_ref(), code).await?;
+    let (version, workflow) = current.ok_or_else(|| no_workflow(&project, &name))?;
+    let submission = submission(&asked, code, version, &workflow)?;
     let accepted = api.engine.start(submission, key, caller).await?;
     let status = if accepted.existing {
         StatusCode::OK

@@ -145,6 +145,29 @@ async fn every_attempt_is_a_row_oldest_first() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_an_end_is_answered_when_the_read_tables_show_it() {
+    let world = World::with_workflow().await;
+    let id = world.start("{}").await;
+    let path = of(id, "?wait=1m");
+    let (ended, _) = tokio::join!(world.get(&path), world.finish(id));
+    assert_eq!(ended.json["state"], "SUCCESS", "{}", ended.text);
+    // The tables show it now, without waiting for anything.
+    let shown = world.get(&of(id, "?wait=0ms")).await;
+    assert_eq!(shown.json, ended.json);
+}
+
+#[tokio::test]
+async fn waiting_for_an_end_is_over_when_its_time_is_and_not_begun_when_there_is_no_run() {
+    let world = World::with_workflow().await;
+    let id = world.start("{}").await;
+    let waited = world.get(&of(id, "?wait=20ms")).await;
+    assert_eq!(waited.status, StatusCode::OK, "{}", waited.text);
+    assert_eq!(waited.json["state"], "RUNNING_EXECUTION");
+    let nobody = world.get(&of(InstanceId(999_000), "?wait=1m")).await;
+    assert_eq!(nobody.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn lists_are_pages_newest_first_and_can_be_narrowed() {
     let world = World::with_workflow().await;
     let mut ids = Vec::new();

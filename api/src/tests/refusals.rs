@@ -88,6 +88,8 @@ async fn a_bad_query_is_refused_by_name() {
         ("instances?project=%00", "project"),
         ("instances?min_position=9:1", "only 2 shards"),
         ("instances?min_position=1", "min_position"),
+        ("instances/1000?wait=soon", "wait"),
+        ("instances/1000?wait=2m", "at most 1m"),
         ("events?after=1-2", "after"),
         ("events?follow=yes", "follow"),
     ] {

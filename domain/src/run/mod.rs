@@ -7,9 +7,12 @@
 
 mod advance;
 mod assignment;
+mod children;
 mod command;
+mod dependent;
 mod logic;
 mod nodes;
+mod scope;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -17,8 +20,9 @@ mod tests;
 use std::sync::Arc;
 
 pub use assignment::Assignment;
+pub use children::ChildStart;
 pub use command::{ChildEnd, ChildOrder, Command, End, TaskCommand, TurnAnswer, Word};
-pub use logic::{ChildStart, Wanted};
+pub use dependent::Wanted;
 use nodes::{Change, Nodes};
 
 use crate::aggregate::{Aggregate, Corrupt, Rejection};

@@ -15,7 +15,7 @@ use super::children::{Order, orders_of};
 use super::letters::letter_of;
 use super::lookups::Inquiry;
 use super::offers::offer_backoff;
-use super::shard::Effect;
+use super::shard::{Effect, Shard};
 use super::{Core, Output, SessionId, Timer, wire};
 use crate::contained::contained;
 
@@ -328,11 +328,7 @@ impl Core {
     /// Asks every run of a shard again what its state calls for: nothing, unless a step is missing.
     pub(super) fn settle(&mut self, now: Timestamp, id: ShardId) {
         let by = self.by_engine("settle");
-        let Some(memory) = self
-            .shards
-            .get_mut(&id)
-            .and_then(super::shard::Shard::memory)
-        else {
+        let Some(memory) = self.shards.get_mut(&id).and_then(Shard::memory) else {
             return;
         };
         let instances: Vec<InstanceId> = memory.runs.keys().copied().collect();
@@ -352,58 +348,74 @@ impl Core {
     /// Lets every effect of a shard out whose events are durable, while the shard is ours: what a state owes
     /// that another engine has moved on since must not be done.
     pub(super) fn release(&mut self, now: Timestamp, id: ShardId) {
-        let due = self
-            .shards
-            .get(&id)
-            .is_some_and(super::shard::Shard::has_effects);
+        let due = self.shards.get(&id).is_some_and(Shard::has_effects);
         if !due || !self.lease_holds(now, id) {
             return;
         }
-        while let Some(effect) = self
-            .shards
-            .get_mut(&id)
-            .and_then(super::shard::Shard::next_effect)
+        while let Some(effect) = self.shards.get_mut(&id).and_then(Shard::next_effect) {
+            self.let_out(now, id, effect);
+        }
+        self.ask_for_proof(id);
+    }
+
+    /// Asks the log whether the shard is still ours, when something waits for that.
+    fn ask_for_proof(&mut self, id: ShardId) {
+        if let Some(shard) = self.shards.get_mut(&id)
+            && shard.must_prove()
         {
-            match effect {
-                Effect::Reply {
-                    ticket,
-                    answer,
-                    written,
-                } => {
-                    let from_memory = (!written).then(|| (id, self.epoch(id)));
-                    self.out.push(Output::Reply {
-                        ticket,
-                        answer,
-                        from_memory,
-                    });
+            self.out.push(Output::Prove {
+                shard: id,
+                generation: shard.generation,
+                epoch: shard.epoch,
+            });
+        }
+    }
+
+    /// The log has said whether a shard is still ours.
+    pub(super) fn proved(&mut self, now: Timestamp, id: ShardId, generation: u64, newest: bool) {
+        let current = |shard: &&mut Shard| shard.generation == generation;
+        let Some(shard) = self.shards.get_mut(&id).filter(current) else {
+            return;
+        };
+        if !newest {
+            self.step_down(now, id);
+            return;
+        }
+        for effect in shard.proved() {
+            self.let_out(now, id, effect);
+        }
+        self.ask_for_proof(id);
+    }
+
+    fn let_out(&mut self, now: Timestamp, id: ShardId, effect: Effect) {
+        match effect {
+            Effect::Reply(ticket, answer) => self.out.push(Output::Reply { ticket, answer }),
+            Effect::Ack {
+                session,
+                attempt,
+                sequence,
+                last,
+            } => {
+                if last {
+                    self.workers.acked(session, attempt);
                 }
-                Effect::Ack {
-                    session,
-                    attempt,
+                let ack = Ack {
+                    attempt: Some(wire::attempt(attempt)),
                     sequence,
-                    last,
-                } => {
-                    if last {
-                        self.workers.acked(session, attempt);
-                    }
-                    let ack = Ack {
-                        attempt: Some(wire::attempt(attempt)),
-                        sequence,
-                        epoch: self.epoch(attempt.task.instance.shard()),
-                    };
-                    self.tell(session, engine_message::Body::Ack(ack));
-                }
-                Effect::Owed(task, obligation) => self.meet(now, task, &obligation),
-                Effect::Letter(letter) => self.deliver(now, letter),
-                Effect::Tell(instance, number) => self.tell_people(instance, number),
-                Effect::KillStray(session, attempt) => self.kill_on(session, attempt),
-                Effect::Ended(instance) => {
-                    if let Some(shard) = self.shards.get_mut(&id) {
-                        shard.leave(instance);
-                    }
-                }
-                Effect::KeepStanding(standing) => self.out.push(Output::KeepStanding(standing)),
+                    epoch: self.epoch(attempt.task.instance.shard()),
+                };
+                self.tell(session, engine_message::Body::Ack(ack));
             }
+            Effect::Owed(task, obligation) => self.meet(now, task, &obligation),
+            Effect::Letter(letter) => self.deliver(now, letter),
+            Effect::Tell(instance, number) => self.tell_people(instance, number),
+            Effect::KillStray(session, attempt) => self.kill_on(session, attempt),
+            Effect::Ended(instance) => {
+                if let Some(shard) = self.shards.get_mut(&id) {
+                    shard.leave(instance);
+                }
+            }
+            Effect::KeepStanding(standing) => self.out.push(Output::KeepStanding(standing)),
         }
     }
 

@@ -107,6 +107,15 @@ pub enum Input {
         /// What went wrong.
         error: AppendError,
     },
+    /// An answer to [`Output::Prove`].
+    Proved {
+        /// As it was asked.
+        shard: ShardId,
+        /// As it was asked.
+        generation: u64,
+        /// The epoch was the newest one when the log was asked.
+        newest: bool,
+    },
     /// Somebody wants something.
     Asked(Asked),
     /// A letter for one of our shards.
@@ -302,6 +311,15 @@ pub enum Output {
         /// To be repeated in the answer.
         generation: u64,
     },
+    /// Ask the log whether this epoch of the shard is the newest one.
+    Prove {
+        /// Which.
+        shard: ShardId,
+        /// To be repeated in the answer.
+        generation: u64,
+        /// The epoch.
+        epoch: u64,
+    },
     /// Read one run that is not in memory.
     LoadRun {
         /// Which.
@@ -348,9 +366,6 @@ pub enum Output {
         ticket: Ticket,
         /// What.
         answer: Result<Answer, Refusal>,
-        /// The shard and the epoch from whose memory the answer was given without a word to the log. It must
-        /// not be heard if there is a newer epoch by now: then somebody else may have decided otherwise.
-        from_memory: Option<(ShardId, u64)>,
     },
     /// Tell a worker.
     Send {
@@ -394,4 +409,21 @@ pub struct Image {
     pub instances: u64,
     /// The event after which reading began, because what stood there was known; 0 when it began at the beginning.
     pub standing: u64,
+}
+
+impl Image {
+    /// Of a shard in which nothing has ever happened.
+    pub const fn empty() -> Self {
+        Self {
+            chain: Chain::start(),
+            runs: BTreeMap::new(),
+            corrupt: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            environments: BTreeMap::new(),
+            instances: 0,
+            standing: 0,
+        }
+    }
 }

@@ -192,6 +192,11 @@ impl Core {
                 generation,
                 error,
             } => self.append_failed(now, shard, generation, &error),
+            Input::Proved {
+                shard,
+                generation,
+                newest,
+            } => self.proved(now, shard, generation, newest),
             Input::Asked(asked) => self.asked(now, asked),
             Input::Letter(letter) => self.deliver(now, letter),
             Input::Ordered(order) => self.order(now, order),
@@ -425,7 +430,6 @@ impl Core {
                 self.out.push(Output::Reply {
                     ticket,
                     answer: Err(refusal),
-                    from_memory: None,
                 });
             }
         }

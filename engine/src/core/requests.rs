@@ -89,7 +89,6 @@ impl Core {
                 return;
             }
         };
-        let before = shard.head();
         let changed = !events.is_empty();
         for event in events {
             let workflow_definition::Command::Define(workflow) = &command;
@@ -109,7 +108,6 @@ impl Core {
         let head = shard.head();
         reply(
             shard,
-            before,
             ticket,
             Ok(Answer::Defined {
                 code,
@@ -147,7 +145,6 @@ impl Core {
         if let Some(instance) = key.as_ref().and_then(|key| memory.started_by(key)) {
             reply(
                 shard,
-                head,
                 ticket,
                 Ok(Answer::Started {
                     instance,
@@ -174,11 +171,9 @@ impl Core {
                 shard.record(now, &steps, &by);
                 self.after(now, instance, &steps);
                 if let Some(shard) = self.shards.get_mut(&id) {
-                    let before = head;
                     let head = shard.head();
                     reply(
                         shard,
-                        before,
                         ticket,
                         Ok(Answer::Started {
                             instance,
@@ -198,7 +193,7 @@ impl Core {
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
-        let (generation, before) = (shard.generation, shard.head());
+        let generation = shard.generation;
         let Some(memory) = shard.memory() else { return };
         if let Some(corrupt) = memory.corrupt.get(&instance) {
             let refusal = Refusal::Corrupt(instance, corrupt.clone());
@@ -223,7 +218,6 @@ impl Core {
             self.out.push(Output::Reply {
                 ticket: asked.ticket,
                 answer: Ok(Answer::Explained(explained)),
-                from_memory: None,
             });
             if let Some(shard) = self.shards.get_mut(&id) {
                 shard.may_leave(instance);
@@ -245,7 +239,6 @@ impl Core {
         // A refusal rests on what was decided before it: it must not be heard before that is durable.
         reply(
             shard,
-            before,
             asked.ticket,
             answer
                 .map(|()| Answer::Done { head })
@@ -258,25 +251,12 @@ impl Core {
         self.out.push(Output::Reply {
             ticket,
             answer: Err(refusal),
-            from_memory: None,
         });
     }
 }
 
-/// Answers when everything decided so far is durable. `before` is the shard's head when the question came:
-/// what has moved it since proves, once it is durable, that the shard was ours.
-pub(super) fn reply(
-    shard: &mut Shard,
-    before: u64,
-    ticket: Ticket,
-    answer: Result<Answer, Refusal>,
-) {
-    let written = shard.head() != before;
-    shard.when_durable(Effect::Reply {
-        ticket,
-        answer,
-        written,
-    });
+fn reply(shard: &mut Shard, ticket: Ticket, answer: Result<Answer, Refusal>) {
+    shard.when_durable(Effect::Reply(ticket, answer));
 }
 
 fn begin(

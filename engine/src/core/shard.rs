@@ -41,8 +41,13 @@ pub(super) struct Shard {
     memory: Option<Memory>,
     /// Inputs that came while it is being read.
     parked: Vec<Input>,
-    /// Effects and the head that must be durable before each.
-    waiting: VecDeque<(u64, Effect)>,
+    /// Effects, the head that must be durable before each, and whether that proves that the shard was ours
+    /// when the effect was decided: its events go to the log after that.
+    waiting: VecDeque<(u64, bool, Effect)>,
+    /// What must not leave before the log has said that the shard is still ours.
+    unproven: Vec<Effect>,
+    /// The same, of which the log has been asked.
+    proving: Vec<Effect>,
     failures: u32,
 }
 
@@ -76,12 +81,7 @@ pub(super) struct Memory {
 /// Something that must not happen before the events that say so are durable.
 #[derive(Debug)]
 pub(super) enum Effect {
-    /// Answers somebody. When nothing was written for it, the answer is from memory alone.
-    Reply {
-        ticket: Ticket,
-        answer: Result<Answer, Refusal>,
-        written: bool,
-    },
+    Reply(Ticket, Result<Answer, Refusal>),
     /// Tells a worker to forget a report; the last one of its attempt, perhaps.
     Ack {
         session: SessionId,
@@ -101,6 +101,23 @@ pub(super) enum Effect {
     Ended(InstanceId),
     /// What stands here is kept for the next owner.
     KeepStanding(Standing),
+}
+
+impl Effect {
+    /// It tells somebody what is so in this shard. Orders to workers carry the epoch, so that these find out
+    /// themselves whether they come from the newest owner; to tell people twice is harmless; how a shard stood
+    /// stays so, whoever has it.
+    fn is_word(&self) -> bool {
+        match self {
+            Self::Reply(..) | Self::Letter(_) => true,
+            Self::Ack { .. }
+            | Self::Owed(..)
+            | Self::Tell(..)
+            | Self::KillStray(..)
+            | Self::Ended(_)
+            | Self::KeepStanding(_) => false,
+        }
+    }
 }
 
 impl Memory {
@@ -134,6 +151,8 @@ impl Shard {
             memory: None,
             parked: Vec::new(),
             waiting: VecDeque::new(),
+            unproven: Vec::new(),
+            proving: Vec::new(),
             failures: 0,
         }
     }
@@ -208,18 +227,20 @@ impl Shard {
         if let Some(memory) = self.memory.take() {
             inputs.extend(memory.loading.into_values().flatten());
         }
-        let replies = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .filter_map(|(_, effect)| match effect {
-                Effect::Reply { ticket, .. } => Some(ticket),
-                Effect::Ack { .. }
-                | Effect::Owed(..)
-                | Effect::Letter(_)
-                | Effect::Tell(..)
-                | Effect::KillStray(..)
-                | Effect::Ended(_)
-                | Effect::KeepStanding(_) => None,
-            });
+        let asker = |effect| match effect {
+            Effect::Reply(ticket, _) => Some(ticket),
+            Effect::Ack { .. }
+            | Effect::Owed(..)
+            | Effect::Letter(_)
+            | Effect::Tell(..)
+            | Effect::KillStray(..)
+            | Effect::Ended(_)
+            | Effect::KeepStanding(_) => None,
+        };
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let replies = waiting.filter_map(|(_, _, effect)| asker(effect));
+        let withheld = std::mem::take(&mut self.unproven);
+        let withheld = withheld.into_iter().chain(self.proved());
         let questions = inputs.into_iter().filter_map(|input| {
             if let Input::Asked(Asked { ticket, .. }) = input {
                 Some(ticket)
@@ -227,7 +248,8 @@ impl Shard {
                 None
             }
         });
-        (replies.collect(), questions.collect())
+        let untouched = withheld.filter_map(asker).chain(questions);
+        (replies.collect(), untouched.collect())
     }
 
     /// Keeps an input until the shard has been read. Gives it back when too many wait already.
@@ -331,8 +353,8 @@ impl Shard {
 
     /// Lets the effect happen once everything decided so far is durable.
     pub(super) fn when_durable(&mut self, effect: Effect) {
-        let head = self.head();
-        self.waiting.push_back((head, effect));
+        let (head, proof) = (self.head(), self.has_unsent());
+        self.waiting.push_back((head, proof, effect));
     }
 
     /// A run may have ended, and leaves the memory when everything decided so far is durable.
@@ -367,16 +389,34 @@ impl Shard {
     pub(super) fn has_effects(&self) -> bool {
         self.waiting
             .front()
-            .is_some_and(|(head, _)| *head <= self.durable)
+            .is_some_and(|(head, ..)| *head <= self.durable)
     }
 
-    /// The next effect whose time has come.
+    /// The next effect whose time has come. What is said from memory alone stays, until the log has been
+    /// asked: an engine that was succeeded and does not know it yet would say what is not so any more.
     pub(super) fn next_effect(&mut self) -> Option<Effect> {
-        let (head, _) = self.waiting.front()?;
-        if *head > self.durable {
-            return None;
+        while self.has_effects() {
+            let (_, proof, effect) = self.waiting.pop_front()?;
+            if proof || !effect.is_word() {
+                return Some(effect);
+            }
+            self.unproven.push(effect);
         }
-        self.waiting.pop_front().map(|(_, effect)| effect)
+        None
+    }
+
+    /// Whether the log must be asked now for what is withheld.
+    pub(super) fn must_prove(&mut self) -> bool {
+        if self.unproven.is_empty() || !self.proving.is_empty() {
+            return false;
+        }
+        self.proving = std::mem::take(&mut self.unproven);
+        true
+    }
+
+    /// The log was asked, and the shard is ours: what was withheld may leave.
+    pub(super) fn proved(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.proving)
     }
 
     /// How long to wait before reading the log again after a failure.

@@ -10,8 +10,7 @@ use store::Metadata;
 use super::Core;
 use super::inputs::{Answer, Refusal, Ticket};
 use super::letters::Kept;
-use super::requests::reply;
-use super::shard::Shard;
+use super::shard::Effect;
 
 /// The shard that decides for an environment.
 impl Core {
@@ -24,11 +23,13 @@ impl Core {
         by: &Metadata,
     ) {
         let name: Arc<str> = name.into();
-        let id = ShardId::of_task_group(&name, self.settings.shards);
-        let before = self.head(id);
         let command = task_group::Command::Define { size };
         let answer = self.decide_group(now, &name, &command, by);
-        self.answer_change(ticket, id, before, answer);
+        self.answer_change(
+            ticket,
+            ShardId::of_task_group(&name, self.settings.shards),
+            answer,
+        );
     }
 
     /// Gives the waiting attempt of a task a slot although there is none.
@@ -42,8 +43,10 @@ impl Core {
     ) {
         let name: Arc<str> = name.into();
         let id = ShardId::of_task_group(&name, self.settings.shards);
-        let before = self.head(id);
-        let memory = self.shards.get_mut(&id).and_then(Shard::memory);
+        let memory = self
+            .shards
+            .get_mut(&id)
+            .and_then(super::shard::Shard::memory);
         let group = memory.and_then(|memory| memory.groups.get(&name));
         let waiting = group.and_then(|group| {
             let mut waiting = group.state.waiting();
@@ -61,7 +64,7 @@ impl Core {
                 allowed: &[],
             }),
         };
-        self.answer_change(ticket, id, before, answer);
+        self.answer_change(ticket, id, answer);
     }
 
     pub(super) fn set_environment(
@@ -74,7 +77,6 @@ impl Core {
     ) {
         let name: Arc<str> = name.into();
         let id = ShardId::of_environment(&name, self.settings.shards);
-        let before = self.head(id);
         let Some(shard) = self.shards.get_mut(&id) else {
             return;
         };
@@ -90,21 +92,10 @@ impl Core {
             }
             changed
         });
-        self.answer_change(ticket, id, before, answer);
+        self.answer_change(ticket, id, answer);
     }
 
-    /// The last event of a shard that was decided.
-    fn head(&self, id: ShardId) -> u64 {
-        self.shards.get(&id).map_or(0, Shard::head)
-    }
-
-    fn answer_change(
-        &mut self,
-        ticket: Ticket,
-        id: ShardId,
-        before: u64,
-        answer: Result<bool, Rejection>,
-    ) {
+    fn answer_change(&mut self, ticket: Ticket, id: ShardId, answer: Result<bool, Rejection>) {
         if let Some(shard) = self.shards.get_mut(&id) {
             let head = shard.head();
             let answer = answer
@@ -114,7 +105,7 @@ impl Core {
                     head,
                 })
                 .map_err(Refusal::Rejected);
-            reply(shard, before, ticket, answer);
+            shard.when_durable(Effect::Reply(ticket, answer));
         }
     }
 }

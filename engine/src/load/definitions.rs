@@ -20,15 +20,9 @@ impl Definitions {
         log: &dyn Log,
         code: DefinitionCode,
     ) -> Result<Option<(u32, Arc<Workflow>)>, LogError> {
-        match log.read_last(&stream(code)).await? {
-            Some(recorded) => {
-                let version = recorded.sequence as u32;
-                if let Some(workflow) = self.get(code, version) {
-                    return Ok(Some((version, workflow)));
-                }
-                self.keep(code, &recorded).map(Some)
-            }
-            None => Ok(None),
+        match log.length(&stream(code)).await? as u32 {
+            0 => Ok(None),
+            version => Ok(Some((version, self.version(log, code, version).await?))),
         }
     }
 
@@ -53,7 +47,7 @@ impl Definitions {
             .first()
             .filter(|event| event.sequence == u64::from(version))
             .ok_or_else(missing)?;
-        self.keep(code, recorded).map(|(_, workflow)| workflow)
+        self.keep(code, recorded)
     }
 
     fn get(&self, code: DefinitionCode, version: u32) -> Option<Arc<Workflow>> {
@@ -64,11 +58,7 @@ impl Definitions {
             .cloned()
     }
 
-    fn keep(
-        &self,
-        code: DefinitionCode,
-        recorded: &Recorded,
-    ) -> Result<(u32, Arc<Workflow>), LogError> {
+    fn keep(&self, code: DefinitionCode, recorded: &Recorded) -> Result<Arc<Workflow>, LogError> {
         let Fact::Definition(_, workflow_definition::Event::Defined { version, workflow }) =
             recorded.fact()?
         else {
@@ -85,7 +75,7 @@ impl Definitions {
         let checked = Arc::new(checked);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert((code, version), checked.clone());
-        Ok((version, checked))
+        Ok(checked)
     }
 }
 

@@ -60,8 +60,8 @@ async fn the_tables_live_beside_the_log_that_they_show() {
         let log = SqlLog::open(
             &place.database,
             OpenOptions {
-                migrate: true,
                 shards: world::SHARDS,
+                ..OpenOptions::default()
             },
         );
         let log: Arc<dyn Log> = Arc::new(log.await.unwrap());

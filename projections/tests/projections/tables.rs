@@ -126,6 +126,38 @@ async fn a_deleted_run_is_gone_with_its_tasks_and_stays_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_an_end_is_told_each_time_it_is_in_the_tables() {
+    for place in places() {
+        let mut world = World::new().await;
+        let shown = follow(&world, &place).await;
+        let (mut one, mut other) = (shown.reader.ending(RUN), shown.reader.ending(RUN));
+        let ended = |state| workflow_instance::Event::Finished {
+            state,
+            reason: String::new(),
+            var_pool: Vec::new(),
+        };
+        let first = [run(asked(&world, None)), run(ended(WorkflowState::Failure))];
+        world.tell(first).await;
+        tokio::join!(one.told(), other.told());
+        let row = shown.reader.instance(RUN).await.unwrap().unwrap();
+        assert_eq!(row.state, WorkflowState::Failure);
+        drop(other);
+        let again = workflow_instance::Event::Restarted {
+            restart: Restart::StartFailureTaskProcess,
+            run_times: 2,
+            scope: Scope::default(),
+            reason: String::new(),
+        };
+        world
+            .tell([run(again), run(ended(WorkflowState::Success))])
+            .await;
+        one.told().await;
+        let row = shown.reader.instance(RUN).await.unwrap().unwrap();
+        assert_eq!(row.state, WorkflowState::Success);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_goes_on_has_not_ended() {
     for place in places() {
         let mut world = World::new().await;

@@ -116,6 +116,7 @@ impl World {
             }
             Output::KeepStanding(standing) => self.audit_standing(standing),
             Output::LoadRun { .. }
+            | Output::Prove { .. }
             | Output::Look { .. }
             | Output::Post { .. }
             | Output::Reply { .. }

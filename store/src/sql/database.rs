@@ -14,6 +14,8 @@ use sqlx::sqlite::{
 
 use crate::log::LogError;
 
+/// Statements that a connection keeps prepared: one for each number of rows that is written at once, and some.
+const STATEMENTS: usize = 128;
 /// How long a writer of a SQLite file waits for another one.
 const BUSY: Duration = Duration::from_secs(20);
 /// Between two attempts to open a file that another process is just making.
@@ -103,6 +105,7 @@ pub fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
+        .statement_cache_capacity(STATEMENTS)
 }
 
 /// Opens a SQLite file and leaves it in WAL mode, for every connection after this one.

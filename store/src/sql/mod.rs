@@ -5,6 +5,7 @@
 
 mod batch;
 mod database;
+mod delay;
 mod postgres;
 mod read;
 mod rows;
@@ -25,6 +26,7 @@ use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use database::{Database, Pool, sqlite_connect, sqlite_options};
+pub use delay::linger;
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 use crate::standing::Standing;
@@ -44,6 +46,9 @@ pub struct OpenOptions {
     pub migrate: bool,
     /// The number of shards, from 1 to [`ShardId::LIMIT`]. Used only when the log is created.
     pub shards: u16,
+    /// How long the answer of each commit of an append is held back: what a slower disk would cost. For
+    /// measurements; otherwise no time.
+    pub commit_delay: Duration,
 }
 
 impl Default for OpenOptions {
@@ -51,6 +56,7 @@ impl Default for OpenOptions {
         Self {
             migrate: true,
             shards: 16,
+            commit_delay: Duration::ZERO,
         }
     }
 }
@@ -94,6 +100,7 @@ impl SqlLog {
         let writer = Writer::new(
             database.clone(),
             session,
+            options.commit_delay,
             Arc::clone(&commits),
             changes.clone(),
             handovers.clone(),
@@ -126,11 +133,6 @@ impl SqlLog {
     /// Connections for reading, shared with the log's own reads.
     pub const fn pool(&self) -> &Pool {
         &self.pool
-    }
-
-    /// How many transactions this process has committed. Fewer than appends: appends that come together share one.
-    pub fn commits(&self) -> u64 {
-        self.commits.load(SeqCst)
     }
 
     /// Changes whenever this process has committed, and, on PostgreSQL, soon after another one has. A hint:
@@ -231,6 +233,10 @@ impl Log for SqlLog {
 
     async fn read_stream(&self, stream: &StreamId, after: u64) -> Result<Vec<Recorded>, LogError> {
         read::stream(&self.pool, stream, after).await
+    }
+
+    async fn length(&self, stream: &StreamId) -> Result<u64, LogError> {
+        read::length(&self.pool, stream).await
     }
 
     async fn read_last(&self, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
@@ -345,6 +351,10 @@ impl Log for SqlLog {
 
     async fn members(&self) -> Result<Vec<Member>, LogError> {
         read::members(&self.pool).await
+    }
+
+    fn commits(&self) -> u64 {
+        self.commits.load(SeqCst)
     }
 
     fn handovers(&self) -> watch::Receiver<u64> {

@@ -71,6 +71,21 @@ pub(super) async fn stream(
     .await
 }
 
+pub(super) async fn length(pool: &Pool, stream: &StreamId) -> Result<u64, LogError> {
+    // Sequences have no gaps.
+    const SQL: &str = "SELECT sequence FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 \
+                       ORDER BY sequence DESC LIMIT 1";
+    let newest: Option<i64> = fetch!(
+        pool,
+        query_scalar,
+        fetch_optional,
+        SQL,
+        stream.kind.name(),
+        &stream.id
+    )?;
+    Ok(newest.unwrap_or(0) as u64)
+}
+
 pub(super) async fn last(pool: &Pool, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
     const SQL: &str = concat!(
         "SELECT ",

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{self, Group, Request};
 use super::database::Database;
+use super::delay::linger;
 use super::session::{Failure, Session};
 use super::standings;
 use crate::log::{AppendError, Lease, LogError, Member};
@@ -105,6 +106,7 @@ pub(super) struct Writer {
     session: Option<Session>,
     /// When the last attempt to connect failed, and why.
     away: Option<(Instant, String)>,
+    commit_delay: Duration,
     commits: Arc<AtomicU64>,
     changes: watch::Sender<u64>,
     handovers: watch::Sender<u64>,
@@ -114,6 +116,7 @@ impl Writer {
     pub(super) fn new(
         database: Database,
         session: Session,
+        commit_delay: Duration,
         commits: Arc<AtomicU64>,
         changes: watch::Sender<u64>,
         handovers: watch::Sender<u64>,
@@ -122,6 +125,7 @@ impl Writer {
             database,
             session: Some(session),
             away: None,
+            commit_delay,
             commits,
             changes,
             handovers,
@@ -179,6 +183,7 @@ impl Writer {
     async fn append(&mut self, groups: Vec<Group>) {
         match self.commit(&groups).await {
             Ok(moved) => {
+                linger(self.commit_delay).await;
                 if !moved.is_empty() {
                     self.commits.fetch_add(1, SeqCst);
                     self.changes.send_modify(|count| *count += 1);

@@ -1,7 +1,7 @@
 //! One door, one owner, all or nothing.
 
 use domain::{Fact, ShardId};
-use store::{Append, AppendError, Cursor};
+use store::{Append, AppendError, Cursor, Log};
 
 use crate::world::{LONG, SHARDS, World, Writer, wordy};
 

@@ -211,6 +211,10 @@ impl Both {
             for event in &model {
                 let stream = &event.stream;
                 assert_eq!(
+                    self.real.length(stream).await,
+                    self.model.length(stream).await
+                );
+                assert_eq!(
                     self.real.read_last(stream).await,
                     self.model.read_last(stream).await
                 );

@@ -33,6 +33,7 @@ pub(crate) async fn a_stream_is_read_alone_and_in_order(world: World) {
     let mut writer = world.writer("a").await;
     let stream = writer.task(1, 1).stream();
     assert_eq!(world.log.read_last(&stream).await.unwrap(), None);
+    assert_eq!(world.log.length(&stream).await, Ok(0));
     for _ in 0..3 {
         writer
             .append(&[writer.task(1, 1), writer.task(1, 11), writer.task(11, 1)])
@@ -51,6 +52,7 @@ pub(crate) async fn a_stream_is_read_alone_and_in_order(world: World) {
         world.log.read_last(&stream).await.unwrap().as_ref(),
         events.last()
     );
+    assert_eq!(world.log.length(&stream).await, Ok(3));
 }
 
 pub(crate) async fn an_instance_is_read_with_its_tasks_and_with_nobody_elses(world: World) {

@@ -38,6 +38,7 @@ async fn a_log_that_is_opened_again_is_the_same(database: Database) {
             OpenOptions {
                 migrate: false,
                 shards: 9,
+                ..OpenOptions::default()
             },
         )
         .await

@@ -1,5 +1,7 @@
 //! Opening: what is refused, and that the refusal says what to do.
 
+use std::time::Duration;
+
 use sqlx::{Connection, PgConnection};
 use store::{Database, LogError, OpenOptions, SqlLog};
 use tests::postgres::Cluster;
@@ -9,6 +11,7 @@ use crate::world::open;
 const CHECK: OpenOptions = OpenOptions {
     migrate: false,
     shards: 4,
+    commit_delay: Duration::ZERO,
 };
 
 async fn refusal(database: &Database, options: OpenOptions) -> String {
@@ -83,8 +86,8 @@ async fn a_number_of_shards_that_ids_cannot_carry_is_refused() {
             refusal(
                 &database,
                 OpenOptions {
-                    migrate: true,
-                    shards
+                    shards,
+                    ..OpenOptions::default()
                 }
             )
             .await
@@ -94,8 +97,8 @@ async fn a_number_of_shards_that_ids_cannot_carry_is_refused() {
     let log = SqlLog::open(
         &database,
         OpenOptions {
-            migrate: true,
             shards: 1_000,
+            ..OpenOptions::default()
         },
     )
     .await

@@ -124,8 +124,8 @@ pub(crate) async fn open(database: &Database) -> SqlLog {
     SqlLog::open(
         database,
         OpenOptions {
-            migrate: true,
             shards: SHARDS,
+            ..OpenOptions::default()
         },
     )
     .await

@@ -65,8 +65,8 @@ async fn sql(database: &Database) -> Arc<dyn Log> {
         SqlLog::open(
             database,
             OpenOptions {
-                migrate: true,
                 shards: 2,
+                ..OpenOptions::default()
             },
         )
         .await

@@ -84,8 +84,8 @@ async fn postgres_es_reads_replays_and_agrees() {
             SqlLog::open(
                 &database,
                 OpenOptions {
-                    migrate: true,
                     shards: 1,
+                    ..OpenOptions::default()
                 },
             )
             .await

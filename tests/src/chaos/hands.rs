@@ -5,7 +5,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
-use crate::fleet::{Engine, Fault, Fleet, Way, Whom, Worker};
+use crate::fleet::{Engine, Fault, Fleet, Process, Way, Whom, Worker};
 
 /// What is to be broken.
 #[derive(Clone, Debug)]
@@ -59,8 +59,8 @@ pub fn do_to(fleet: &Fleet, fault: Fault, dice: &mut Dice) {
     let worker = &fleet.workers[dice.clone().below(fleet.workers.len())];
     let past_its_lease = fleet.plan.worker_lease + Duration::from_secs(2);
     match fault {
-        Fault::EngineKilled => without(fleet, fault, engine(), Engine::kill),
-        Fault::EngineLeft => without(fleet, fault, engine(), Engine::stop),
+        Fault::EngineKilled => without(fleet, fault, engine(), Process::kill),
+        Fault::EngineLeft => without(fleet, fault, engine(), Process::stop),
         Fault::EnginePaused => asleep(fleet, fault, engine()),
         Fault::DatabaseCut => {
             let engine = engine();
@@ -90,13 +90,13 @@ pub fn do_to(fleet: &Fleet, fault: Fault, dice: &mut Dice) {
             });
         }
         Fault::WorkerKilled => noted(fleet, fault, worker.id(), || {
-            worker.kill();
+            worker.process.kill();
             // It comes back before or after it has been given up.
             sleep(past_its_lease * dice.below(2) as u32);
             worker.start_again(&fleet.world);
         }),
         Fault::WorkerLeft => noted(fleet, fault, worker.id(), || {
-            worker.stop();
+            worker.process.stop();
             worker.start_again(&fleet.world);
         }),
         Fault::WorkerPaused => noted(fleet, fault, worker.id(), || doze(worker, past_its_lease)),
@@ -137,10 +137,10 @@ fn noted(fleet: &Fleet, fault: Fault, who: &str, act: impl FnOnce()) {
 }
 
 /// The engine is gone until others have taken its shards over.
-fn without(fleet: &Fleet, fault: Fault, engine: &Engine, end: impl FnOnce(&Engine)) {
+fn without(fleet: &Fleet, fault: Fault, engine: &Engine, end: impl FnOnce(&Process)) {
     let shards = fleet.shards_of(engine.id());
     let page = fleet.diary.begin(fault, engine.id(), shards);
-    end(engine);
+    end(&engine.process);
     fleet.is_taken_over_from(engine.id());
     engine.start_again(&fleet.world);
     fleet.diary.end(page);
@@ -148,10 +148,10 @@ fn without(fleet: &Fleet, fault: Fault, engine: &Engine, end: impl FnOnce(&Engin
 
 fn asleep(fleet: &Fleet, fault: Fault, engine: &Engine) {
     noted(fleet, fault, engine.id(), || {
-        engine.signal("STOP");
+        engine.process.signal("STOP");
         sleep(fleet.plan.lease);
         fleet.is_taken_over_from(engine.id());
-        engine.signal("CONT");
+        engine.process.signal("CONT");
     });
 }
 
@@ -166,7 +166,7 @@ fn cut_off(fleet: &Fleet, fault: Fault, engine: &Engine, way: Way) {
 }
 
 fn doze(worker: &Worker, for_so_long: Duration) {
-    worker.signal("STOP");
+    worker.process.signal("STOP");
     sleep(for_so_long);
-    worker.signal("CONT");
+    worker.process.signal("CONT");
 }

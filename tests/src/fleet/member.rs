@@ -15,7 +15,8 @@ pub struct Engine {
     id: String,
     port: u16,
     words: Vec<String>,
-    process: Process,
+    /// What can be ended.
+    pub process: Process,
     /// Between the workers and it.
     pub wire: Wire,
     /// Between it and the database.
@@ -26,12 +27,13 @@ pub struct Engine {
 pub struct Worker {
     id: String,
     words: Vec<String>,
-    process: Process,
+    /// What can be ended; its tasks go on when it is killed.
+    pub process: Process,
 }
 
 /// The process of a member, when there is one.
 #[derive(Default)]
-struct Process(Mutex<Option<Running>>);
+pub struct Process(Mutex<Option<Running>>);
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
@@ -100,27 +102,6 @@ impl Engine {
         format!("http://{}", self.wire.address())
     }
 
-    /// Sends it a signal by its name.
-    ///
-    /// # Panics
-    /// When it is not there.
-    pub fn signal(&self, name: &str) {
-        self.process.signal(name);
-    }
-
-    /// Ends it without a word, and waits until it has gone.
-    pub fn kill(&self) {
-        self.process.kill();
-    }
-
-    /// Asks it to leave, and waits until it has.
-    ///
-    /// # Panics
-    /// When it does not, or not in peace.
-    pub fn stop(&self) {
-        self.process.stop();
-    }
-
     /// It comes back. It answers when this returns.
     ///
     /// # Panics
@@ -166,27 +147,6 @@ impl Worker {
         Whom::Process(self.process.id())
     }
 
-    /// Sends it a signal by its name.
-    ///
-    /// # Panics
-    /// When it is not there.
-    pub fn signal(&self, name: &str) {
-        self.process.signal(name);
-    }
-
-    /// Ends it without a word, and waits until it has gone. Its tasks go on.
-    pub fn kill(&self) {
-        self.process.kill();
-    }
-
-    /// Asks it to leave, and waits until it has.
-    ///
-    /// # Panics
-    /// When it does not, or not in peace.
-    pub fn stop(&self) {
-        self.process.stop();
-    }
-
     /// It comes back.
     ///
     /// # Panics
@@ -199,6 +159,33 @@ impl Worker {
 }
 
 impl Process {
+    /// Sends it a signal by its name.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn signal(&self, name: &str) {
+        self.lock().as_ref().expect("it is there").signal(name);
+    }
+
+    /// Ends it without a word, and waits until it has gone.
+    pub fn kill(&self) {
+        if let Some(mut running) = self.lock().take() {
+            running.signal("KILL");
+            until("a killed process is gone", || running.has_ended());
+        }
+    }
+
+    /// Asks it to leave, and waits until it has.
+    ///
+    /// # Panics
+    /// When it does not, or not in peace.
+    pub fn stop(&self) {
+        if let Some(running) = self.lock().take() {
+            running.signal("TERM");
+            running.end().exits(0);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,25 +194,7 @@ impl Process {
         *self.lock() = Some(running);
     }
 
-    fn signal(&self, name: &str) {
-        self.lock().as_ref().expect("it is there").signal(name);
-    }
-
     fn id(&self) -> u32 {
         self.lock().as_ref().expect("it is there").id()
-    }
-
-    fn kill(&self) {
-        if let Some(mut running) = self.lock().take() {
-            running.signal("KILL");
-            until("a killed process is gone", || running.has_ended());
-        }
-    }
-
-    fn stop(&self) {
-        if let Some(running) = self.lock().take() {
-            running.signal("TERM");
-            running.end().exits(0);
-        }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub use self::client::{Asker, Client, Unanswered};
 pub use self::diary::{Diary, Entry, Fault, Page};
-pub use self::member::{Engine, Worker};
+pub use self::member::{Engine, Process, Worker};
 pub use self::wire::{Way, Whom, Wire};
 use crate::binary::{Ran, World};
 use crate::postgres::Cluster;
@@ -210,10 +210,10 @@ impl Fleet {
     /// When somebody does not leave in peace.
     pub fn leave(&self) {
         for worker in &self.workers {
-            worker.stop();
+            worker.process.stop();
         }
         for engine in &self.engines {
-            engine.stop();
+            engine.process.stop();
         }
         // Tasks of a worker that was killed end by themselves.
         until("no task is left", || self.world.left().is_empty());

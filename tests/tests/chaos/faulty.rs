@@ -162,8 +162,8 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::file(folder.path().join("log.db"));
         let options = OpenOptions {
-            migrate: true,
             shards: SHARDS,
+            ..OpenOptions::default()
         };
         let log = SqlLog::open(&database, options).await.unwrap();
         let log: Faulty = Arc::new(FaultyLog::new(log));

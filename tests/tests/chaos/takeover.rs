@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use serde_json::Value;
 use tests::chaos::Shape;
-use tests::fleet::{Engine, Fault, Way, Whom, until};
+use tests::fleet::{Engine, Fault, Process, Way, Whom, until};
 
 use super::case::{Case, short};
 
 const RUNS: usize = 20;
 
 /// How it is ended, and the runs are taken over by others and end well.
-fn taken_over(end: impl FnOnce(&Engine)) {
+fn taken_over(end: impl FnOnce(&Process)) {
     let case = Case::holding(short(), RUNS);
     let owner = case.fleet.an_owner();
     let begun = Instant::now();
-    end(owner);
+    end(&owner.process);
     case.fleet.is_taken_over_from(owner.id());
     println!("others own everything after {:?}", begun.elapsed());
     case.open_the_gate();
@@ -26,12 +26,12 @@ fn taken_over(end: impl FnOnce(&Engine)) {
 
 #[test]
 fn when_an_engine_is_killed_others_adopt_what_runs_and_nothing_runs_again() {
-    taken_over(Engine::kill);
+    taken_over(Process::kill);
 }
 
 #[test]
 fn when_an_engine_leaves_others_adopt_what_runs_and_nothing_runs_again() {
-    taken_over(Engine::stop);
+    taken_over(Process::stop);
 }
 
 /// Upstream #7004: a master that works on without its registry beside the one that replaced it.
@@ -39,7 +39,7 @@ fn when_an_engine_leaves_others_adopt_what_runs_and_nothing_runs_again() {
 fn issue_7004_an_engine_that_slept_past_its_lease_wakes_up_beside_the_new_owner_without_effect() {
     let case = Case::holding(short(), RUNS);
     let owner = case.fleet.an_owner();
-    owner.signal("STOP");
+    owner.process.signal("STOP");
     case.fleet.is_taken_over_from(owner.id());
     case.open_the_gate();
     case.ends_with_nothing_run_twice();
@@ -48,7 +48,7 @@ fn issue_7004_an_engine_that_slept_past_its_lease_wakes_up_beside_the_new_owner_
         case.started.iter().map(|started| of(started.id)).collect()
     };
     let before = events(&case);
-    owner.signal("CONT");
+    owner.process.signal("CONT");
     until("it answers and knows that it is not the owner", || {
         let engines = case.fleet.client.of(&owner.at(), "engines");
         engines.is_some() && case.fleet.client.of(&owner.at(), "shards").is_some()
@@ -92,7 +92,7 @@ fn issue_16759_an_engine_without_its_database_goes_on_hearing_reports_and_starts
 fn issue_13798_what_ends_while_its_engine_is_dead_is_reported_to_the_one_that_takes_over() {
     let case = Case::holding(short(), RUNS);
     let owner = case.fleet.an_owner();
-    owner.kill();
+    owner.process.kill();
     case.open_the_gate();
     case.ends_with_nothing_run_twice();
     case.fleet.leave();
@@ -103,7 +103,7 @@ fn issue_13798_what_ends_while_its_engine_is_dead_is_reported_to_the_one_that_ta
 fn issue_13355_who_takes_over_dies_while_it_does_and_the_last_one_finishes() {
     let case = Case::holding(short(), RUNS);
     let first = case.fleet.an_owner();
-    first.kill();
+    first.process.kill();
     let mut second = None;
     until("another one has begun to take over", || {
         let owns = |engine: &&Engine| {
@@ -113,7 +113,7 @@ fn issue_13355_who_takes_over_dies_while_it_does_and_the_last_one_finishes() {
         second.is_some()
     });
     let second = second.expect("it was found");
-    second.kill();
+    second.process.kill();
     case.fleet.is_taken_over_from(second.id());
     case.open_the_gate();
     case.ends_with_nothing_run_twice();
@@ -125,7 +125,7 @@ fn issue_13355_who_takes_over_dies_while_it_does_and_the_last_one_finishes() {
 fn issue_17342_when_all_engines_are_restarted_at_once_what_runs_is_adopted_once() {
     let case = Case::holding(short(), RUNS);
     for engine in &case.fleet.engines {
-        engine.kill();
+        engine.process.kill();
     }
     for engine in &case.fleet.engines {
         engine.start_again(&case.fleet.world);
@@ -147,7 +147,7 @@ fn issue_10839_an_engine_that_dies_while_it_dispatches_loses_nothing_and_repeats
             .fleet
             .diary
             .begin(Fault::EngineKilled, owner.id(), Vec::new());
-        owner.kill();
+        owner.process.kill();
         case.fleet.is_taken_over_from(owner.id());
         owner.start_again(&case.fleet.world);
         case.fleet.diary.end(page);

@@ -28,6 +28,24 @@ impl Case {
         held
     }
 
+    /// Whatever its worker hears, each body comes to its end.
+    fn let_all_end(&self) {
+        self.open_the_gate();
+        until("all bodies have ended", || ended(&self.side()) == RUNS);
+    }
+
+    /// The worker has ended what was given to others, before any of it could do its work, and the others do it.
+    fn ends_with_the_work_done_once(&self, worker: &Worker, lost: usize) {
+        let attempts = format!("{}/attempts", worker.id());
+        until("nothing of it runs any more", || {
+            self.fleet.world.living_in(&attempts).is_empty()
+        });
+        self.open_the_gate();
+        self.ends();
+        self.only_lost(worker, lost);
+        assert_eq!(ended(&self.side()), RUNS, "the work was done once");
+    }
+
     /// What was lost was this worker's, for want of a sign of it, and each attempt was replaced once.
     fn only_lost(&self, worker: &Worker, times: usize) {
         let lost = self.lost();
@@ -70,7 +88,7 @@ fn issue_13283_what_a_dead_worker_ran_is_run_elsewhere_once_and_spends_no_retry(
     case.fleet
         .diary
         .begin(Fault::WorkerKilled, worker.id(), Vec::new());
-    worker.kill();
+    worker.process.kill();
     let held = case.until_replaced(worker);
     case.open_the_gate();
     let findings = case.ends();
@@ -89,18 +107,11 @@ fn issue_8110_a_worker_that_seemed_dead_ends_what_was_given_to_others_before_it_
         .fleet
         .diary
         .begin(Fault::WorkerPaused, worker.id(), Vec::new());
-    worker.signal("STOP");
+    worker.process.signal("STOP");
     let held = case.until_replaced(worker);
-    worker.signal("CONT");
+    worker.process.signal("CONT");
     case.fleet.diary.end(page);
-    let attempts = format!("{}/attempts", worker.id());
-    until("nothing of it runs any more", || {
-        case.fleet.world.living_in(&attempts).is_empty()
-    });
-    case.open_the_gate();
-    case.ends();
-    case.only_lost(worker, held);
-    assert_eq!(ended(&case.side()), RUNS, "the work was done once");
+    case.ends_with_the_work_done_once(worker, held);
     case.fleet.leave();
 }
 
@@ -116,14 +127,7 @@ fn a_worker_whose_words_do_not_arrive_loses_its_attempts_and_ends_them_when_it_i
         .fleet
         .unheard(worker, Way::ToServer, || case.until_replaced(worker));
     case.fleet.diary.end(page);
-    let attempts = format!("{}/attempts", worker.id());
-    until("nothing of it runs any more", || {
-        case.fleet.world.living_in(&attempts).is_empty()
-    });
-    case.open_the_gate();
-    case.ends();
-    case.only_lost(worker, held);
-    assert_eq!(ended(&case.side()), RUNS, "the work was done once");
+    case.ends_with_the_work_done_once(worker, held);
     case.fleet.leave();
 }
 
@@ -131,10 +135,8 @@ fn a_worker_whose_words_do_not_arrive_loses_its_attempts_and_ends_them_when_it_i
 fn what_ends_on_a_worker_that_hears_nothing_is_not_run_again_if_its_lease_lasts() {
     let case = Case::holding(patient(), RUNS);
     let worker = &case.fleet.workers[case.a_busy_worker()];
-    case.fleet.unheard(worker, Way::ToClient, || {
-        case.open_the_gate();
-        until("all bodies have ended", || ended(&case.side()) == RUNS);
-    });
+    case.fleet
+        .unheard(worker, Way::ToClient, || case.let_all_end());
     case.ends_with_nothing_run_twice();
     case.fleet.leave();
 }
@@ -148,13 +150,12 @@ fn issue_6791_results_that_no_engine_has_heard_of_survive_the_deaths_of_worker_a
     let owner = case.fleet.an_owner();
     let held = case.begun_on(worker.id());
     case.fleet.unheard(worker, Way::ToServer, || {
-        case.open_the_gate();
-        until("all bodies have ended", || ended(&case.side()) == RUNS);
+        case.let_all_end();
         until("the worker has written it down", || {
             written_down(&case, worker) == held
         });
-        owner.kill();
-        worker.kill();
+        owner.process.kill();
+        worker.process.kill();
     });
     worker.start_again(&case.fleet.world);
     owner.start_again(&case.fleet.world);
@@ -169,9 +170,8 @@ fn issue_17162_a_worker_that_is_restarted_reports_what_had_ended_and_runs_none_o
     let case = Case::holding_chains(patient(), RUNS, 1);
     let worker = &case.fleet.workers[case.a_busy_worker()];
     case.fleet.unheard(worker, Way::ToServer, || {
-        case.open_the_gate();
-        until("all bodies have ended", || ended(&case.side()) == RUNS);
-        worker.stop();
+        case.let_all_end();
+        worker.process.stop();
     });
     worker.start_again(&case.fleet.world);
     case.ends_with_nothing_run_twice();

@@ -1,14 +1,17 @@
 //! What can be typed after `tidemill`, and the help that explains it. No verb is carried out here.
 
+mod bench;
 mod run;
 mod runs;
 mod serve;
 mod shared;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use bench::Bench;
 pub(crate) use run::{Ask, Depend, Run, Start};
 #[cfg(test)]
 pub(crate) use run::{FailureStrategy, Priority};
@@ -110,6 +113,8 @@ pub(crate) enum Verb {
     Workers(Plain),
     /// List the engines and the shards they own
     Engines(Plain),
+    /// Measure how fast this program is on this machine
+    Bench(Bench),
     /// Print the JSON Schema of workflow files
     Schema,
 }
@@ -140,6 +145,13 @@ pub(crate) struct Settings {
     /// plug-ins, alerts. docs/operations.md lists them
     #[arg(long, value_name = "FILE", env = "TIDEMILL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// A span of time; none is fine.
+fn duration(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    span.and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| "expected a duration such as 500us, 1ms or 2s".to_owned())
 }
 
 /// How the answer is written.

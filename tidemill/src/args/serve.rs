@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::Settings;
+use super::{Settings, duration};
 
 /// `tidemill serve`.
 #[derive(Debug, Args)]
@@ -64,6 +65,9 @@ pub(crate) struct Serve {
     /// Refuse to start when the database needs a migration, instead of running it
     #[arg(long)]
     pub(crate) no_migrate: bool,
+    /// Hold back each commit that waits for the disk by this long. For measurements: what a slower disk would cost
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
+    pub(crate) commit_delay: Duration,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

@@ -294,6 +294,7 @@ async fn reach(
             roles: need.roles(),
             shards: None,
             migrate: true,
+            commit_delay: Duration::ZERO,
             groups: vec!["default".to_owned()],
             slots: None,
             config: config.clone(),

@@ -1,6 +1,7 @@
 //! What each verb does. Every one of them is a client of the HTTP API, as anybody's script could be; only
 //! `serve` and `worker` are something themselves.
 
+mod bench;
 mod control;
 mod define;
 mod explain;
@@ -50,6 +51,7 @@ pub(crate) async fn carry_out(cli: Cli) -> Result<(), Failure> {
         Verb::Verify(args) => verify::verify(args).await,
         Verb::Workers(args) => read::workers(args).await,
         Verb::Engines(args) => read::engines(args).await,
+        Verb::Bench(args) => bench::bench(args).await,
         Verb::Schema => {
             output::say(api::workflow_file::SCHEMA.trim_end());
             Ok(())

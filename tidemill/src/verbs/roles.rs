@@ -32,6 +32,7 @@ pub(super) async fn serve(args: Serve) -> Result<(), Failure> {
         },
         shards: args.shards,
         migrate: !args.no_migrate,
+        commit_delay: args.commit_delay,
         groups: args.groups,
         slots: args.slots,
         config,

@@ -150,6 +150,18 @@ impl Bench {
                     image,
                 }
             }
+            Output::Prove {
+                shard,
+                generation,
+                epoch,
+            } => {
+                let infos = now(self.log.shard_infos()).unwrap();
+                Input::Proved {
+                    shard,
+                    generation,
+                    newest: infos[usize::from(shard.0)].epoch == epoch,
+                }
+            }
             Output::LoadRun {
                 instance,
                 generation,
@@ -167,7 +179,7 @@ impl Bench {
                     run,
                 }
             }
-            Output::Reply { ticket, answer, .. } => return self.replies.push((ticket, answer)),
+            Output::Reply { ticket, answer } => return self.replies.push((ticket, answer)),
             Output::Send { session, message } => {
                 let body = message.body.unwrap();
                 if let Body::Dispatch(dispatch) = &body {

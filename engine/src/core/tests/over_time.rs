@@ -111,18 +111,7 @@ fn issue_13390_12440_a_run_whose_definition_cannot_be_read_stops_alone() {
 #[test]
 fn old_keys_are_left_to_the_log() {
     let mut shard = Shard::new(SHARD, 1, Timestamp(0), String::new());
-    let image = Image {
-        chain: store::Chain::start(),
-        runs: BTreeMap::new(),
-        corrupt: BTreeMap::new(),
-        definitions: BTreeMap::new(),
-        groups: BTreeMap::new(),
-        queues: BTreeMap::new(),
-        environments: BTreeMap::new(),
-        instances: 0,
-        standing: 0,
-    };
-    shard.fill(image);
+    shard.fill(Image::empty());
     let memory = shard.memory().unwrap();
     for number in 0..100_000 {
         memory.fire(format!("key {number}"), InstanceId(number));
