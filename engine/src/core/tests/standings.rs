@@ -154,8 +154,8 @@ async fn a_shard_is_the_same_from_wherever_it_stood_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::file(folder.path().join("log.db"));
     let options = OpenOptions {
-        migrate: true,
         shards: 1,
+        ..OpenOptions::default()
     };
     let log = SqlLog::open(&database, options).await.unwrap();
     let lease = log.acquire("e1", 1, 60_000).await.unwrap()[0];
