@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use proto::worker::{
     EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
 };
-use store::{Log, LogError, Member, Metadata, Recorded, ShardInfo};
+use store::{Log, LogError, Member, Metadata, Recorded, ShardInfo, Standing};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -118,6 +118,7 @@ pub(crate) fn start(
         heartbeat: config.heartbeat,
         kill_grace: config.kill_grace,
         dispatch: config.dispatch,
+        standing_every: STANDING_EVERY,
     };
     let driver = Driver {
         core: Core::new(settings),
@@ -191,6 +192,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How many messages are decided before their outputs are carried out.
 const TURN: usize = 1_024;
 
+/// How many events of a shard are read at most, beside what is alive, by whoever takes it over. They are read in
+/// a fraction of a second.
+const STANDING_EVERY: u64 = 20_000;
+
 impl Driver {
     async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>, leases: Leases) {
         let mut stopping = Vec::new();
@@ -213,6 +218,15 @@ impl Driver {
         while let Some(input) = self.appends.next().await {
             self.core.handle(self.clock.now(), input);
             self.carry_out().await;
+        }
+        let kept: Vec<_> = self
+            .core
+            .standings()
+            .into_iter()
+            .map(|standing| self.keep(standing))
+            .collect();
+        for kept in kept {
+            let _ = kept.await;
         }
         let _ = leases.end.send(());
         let _ = leases.keeper.await;
@@ -402,6 +416,7 @@ impl Driver {
                     alert,
                 }),
                 Output::Post { shard, letter } => self.post(shard, &letter),
+                Output::KeepStanding(standing) => drop(self.keep(standing)),
                 Output::Reply { ticket, answer } => {
                     if let Some(reply) = self.tickets.remove(&ticket) {
                         // Whoever asked may have gone away; the answer is in the log.
@@ -544,6 +559,16 @@ impl Driver {
                 tracing::debug!(%shard, %error, "a letter was not posted; it will be written again");
             }
         });
+    }
+
+    /// Keeps what stands in a shard, beside the turn.
+    fn keep(&self, standing: Standing) -> tokio::task::JoinHandle<()> {
+        let log = self.log.clone();
+        tokio::spawn(async move {
+            if let Err(error) = log.keep_standing(&standing).await {
+                tracing::debug!(shard = %standing.shard, %error, "how the shard stands was not kept; the next time follows");
+            }
+        })
     }
 
     fn load_run(&self, instance: InstanceId, generation: u64) {

@@ -1,101 +1,25 @@
-//! Folding the log: a whole shard when it is taken over, one run when somebody asks for one that has
+//! Folding the log: a shard when it is taken over, one run when somebody asks for one that has
 //! left the memory, a definition when a run names it.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+mod definitions;
+mod standing;
+
+use std::collections::BTreeSet;
 
 use domain::run::Run;
-use domain::workflow_definition::{self, Workflow, WorkflowDefinition};
+use domain::workflow_definition::WorkflowDefinition;
 use domain::{
-    Aggregate, AggregateType, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, StreamId,
-    workflow_instance,
+    Aggregate, AggregateType, Corrupt, Fact, InstanceId, ShardId, StreamId, workflow_instance,
 };
-use store::{Log, LogError, Recorded};
+use store::{Log, LogError, Recorded, Standing};
 
 use crate::contained::contained;
 use crate::core::{Image, Kept};
+pub use definitions::Definitions;
+pub(crate) use standing::is_worth_it;
 
 /// How many events are read at once.
 const PAGE: usize = 5_000;
-
-/// Checked definitions by version. A version never changes, so nothing here is ever stale.
-#[derive(Debug, Default)]
-pub struct Definitions {
-    known: Mutex<HashMap<(DefinitionCode, u32), Arc<Workflow>>>,
-}
-
-impl Definitions {
-    /// The newest version of a definition, if there is one.
-    pub async fn newest(
-        &self,
-        log: &dyn Log,
-        code: DefinitionCode,
-    ) -> Result<Option<(u32, Arc<Workflow>)>, LogError> {
-        match log.length(&stream(code)).await? as u32 {
-            0 => Ok(None),
-            version => Ok(Some((version, self.version(log, code, version).await?))),
-        }
-    }
-
-    /// One version of a definition.
-    pub async fn version(
-        &self,
-        log: &dyn Log,
-        code: DefinitionCode,
-        version: u32,
-    ) -> Result<Arc<Workflow>, LogError> {
-        if let Some(workflow) = self.get(code, version) {
-            return Ok(workflow);
-        }
-        let missing = || {
-            LogError::Corrupt(format!(
-                "version {version} of definition {code} is not in the log"
-            ))
-        };
-        let before = u64::from(version.checked_sub(1).ok_or_else(missing)?);
-        let events = log.read_stream(&stream(code), before).await?;
-        let recorded = events
-            .first()
-            .filter(|event| event.sequence == u64::from(version))
-            .ok_or_else(missing)?;
-        self.keep(code, recorded)
-    }
-
-    fn get(&self, code: DefinitionCode, version: u32) -> Option<Arc<Workflow>> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&(code, version))
-            .cloned()
-    }
-
-    fn keep(&self, code: DefinitionCode, recorded: &Recorded) -> Result<Arc<Workflow>, LogError> {
-        let Fact::Definition(_, workflow_definition::Event::Defined { version, workflow }) =
-            recorded.fact()?
-        else {
-            return Err(LogError::Corrupt(format!(
-                "definition {code} holds an event of something else"
-            )));
-        };
-        let checked = Workflow::recorded(workflow).map_err(|flaws| {
-            LogError::Corrupt(format!(
-                "version {version} of definition {code}: {}",
-                flaws[0]
-            ))
-        })?;
-        let checked = Arc::new(checked);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((code, version), checked.clone());
-        Ok(checked)
-    }
-}
-
-fn stream(code: DefinitionCode) -> StreamId {
-    StreamId {
-        kind: AggregateType::WorkflowDefinition,
-        id: code.to_string(),
-    }
-}
 
 /// A shard that is being folded, as far as it has been read: it can be taken up again when the log has grown.
 #[derive(Debug)]
@@ -109,7 +33,7 @@ pub struct Folding {
 
 impl Folding {
     /// Nothing has been read yet.
-    pub fn new(shard: ShardId) -> Self {
+    fn new(shard: ShardId) -> Self {
         Self {
             shard,
             image: Image::empty(),
@@ -151,34 +75,89 @@ impl Folding {
         definitions: &Definitions,
     ) -> Result<Image, LogError> {
         drop_resting(&mut self.image, &mut self.resting, None);
-        for instance in self.revived {
-            match run(log, definitions, instance).await {
-                Ok(Some(run)) if !run.is_at_rest() => {
-                    self.image.runs.insert(instance, run);
-                }
-                Ok(_) => {}
-                Err(LogError::Corrupt(event)) => {
-                    let state = format!("run {instance}");
-                    self.image
-                        .corrupt
-                        .insert(instance, Corrupt { state, event });
-                }
-                Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => {
-                    return Err(error);
-                }
-            }
+        for instance in std::mem::take(&mut self.revived) {
+            let events = log.read_instance(instance, 0).await;
+            self.take_alone(log, definitions, instance, events).await?;
         }
         Ok(self.image)
     }
+
+    /// Folds the events of one run as far as the shard has been read, and drops it if it is at rest then. What
+    /// is wrong with it is wrong with nothing else.
+    async fn take_alone(
+        &mut self,
+        log: &dyn Log,
+        definitions: &Definitions,
+        instance: InstanceId,
+        events: Result<Vec<Recorded>, LogError>,
+    ) -> Result<(), LogError> {
+        match events {
+            Ok(events) => self.take(log, definitions, events).await?,
+            Err(LogError::Corrupt(event)) => {
+                let state = "unread".to_owned();
+                let corrupt = Corrupt { state, event };
+                self.image.corrupt.insert(instance, corrupt);
+            }
+            Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => return Err(error),
+        }
+        if self.image.runs.get(&instance).is_some_and(Run::is_at_rest) {
+            self.image.runs.remove(&instance);
+        }
+        Ok(())
+    }
+
+    /// Folds those of these events that lie behind us.
+    async fn take(
+        &mut self,
+        log: &dyn Log,
+        definitions: &Definitions,
+        events: Vec<Recorded>,
+    ) -> Result<(), LogError> {
+        let head = self.image.chain.head;
+        for recorded in events.iter().filter(|event| event.seq <= head) {
+            let (image, revived) = (&mut self.image, &mut self.revived);
+            absorb(image, revived, log, definitions, recorded).await?;
+        }
+        Ok(())
+    }
 }
 
-/// Folds a whole shard.
+/// Folds a shard: from where it stood, if that is known and worth it, else from its beginning.
 pub async fn shard(
     log: &dyn Log,
     definitions: &Definitions,
     shard: ShardId,
 ) -> Result<Image, LogError> {
-    let mut folding = Folding::new(shard);
+    let folding = Folding::begin(log, definitions, shard).await?;
+    whole(log, definitions, folding).await
+}
+
+/// Folds a shard from its beginning.
+pub async fn from_the_beginning(
+    log: &dyn Log,
+    definitions: &Definitions,
+    shard: ShardId,
+) -> Result<Image, LogError> {
+    whole(log, definitions, Folding::new(shard)).await
+}
+
+/// Folds a shard from where it stood; nothing when it did not in this log.
+pub async fn from_a_standing(
+    log: &dyn Log,
+    definitions: &Definitions,
+    standing: &Standing,
+) -> Result<Option<Image>, LogError> {
+    match Folding::resume(log, definitions, standing).await? {
+        Some(folding) => whole(log, definitions, folding).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn whole(
+    log: &dyn Log,
+    definitions: &Definitions,
+    mut folding: Folding,
+) -> Result<Image, LogError> {
     folding.advance(log, definitions).await?;
     folding.finish(log, definitions).await
 }

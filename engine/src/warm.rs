@@ -1,5 +1,5 @@
 //! Shards that are folded before they are ours, so that taking one over means to read its last events only.
-//! What is kept here can be dropped at any time: whoever needs the shard then reads it from its beginning.
+//! What is kept here can be dropped at any time: whoever needs the shard then folds it anew.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,8 +54,12 @@ impl Warm {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&shard);
-        let mut fold = kept.unwrap_or_else(|| Folding::new(shard));
-        fold.advance(self.log.as_ref(), &self.definitions).await?;
+        let log = self.log.as_ref();
+        let mut fold = match kept {
+            Some(fold) => fold,
+            None => Folding::begin(log, &self.definitions, shard).await?,
+        };
+        fold.advance(log, &self.definitions).await?;
         Ok(fold)
     }
 

@@ -50,3 +50,12 @@ CREATE TABLE blobs (
     digest text COLLATE "C" PRIMARY KEY, -- BLAKE3 of the body, hexadecimal
     body   text NOT NULL
 );
+
+-- What stood in a shard at one of its events, so that a new owner need not read everything before it. It follows from
+-- the events and can be deleted at any time.
+CREATE TABLE standings (
+    shard integer PRIMARY KEY,
+    seq   bigint  NOT NULL,
+    hash  bytea   NOT NULL, -- of that event: in another log the row means nothing
+    body  text    NOT NULL  -- JSON text: which runs were not at rest
+);

@@ -48,3 +48,12 @@ CREATE TABLE blobs (
     digest TEXT PRIMARY KEY, -- BLAKE3 of the body, hexadecimal
     body   TEXT NOT NULL
 ) STRICT;
+
+-- What stood in a shard at one of its events, so that a new owner need not read everything before it. It follows from
+-- the events and can be deleted at any time.
+CREATE TABLE standings (
+    shard INTEGER PRIMARY KEY,
+    seq   INTEGER NOT NULL,
+    hash  BLOB    NOT NULL, -- of that event: in another log the row means nothing
+    body  TEXT    NOT NULL  -- JSON text: which runs were not at rest
+) STRICT;

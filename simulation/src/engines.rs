@@ -12,6 +12,7 @@ use store::{Append, AppendError, Lease, Log, LogError};
 use crate::claim::{Claim, hold, violated};
 use crate::faults::Fault;
 use crate::people::Ask;
+use crate::standings::STANDING_EVERY;
 use crate::world::{LEASE, SHARDS, TICK, WORKER_LEASE, World, now};
 
 pub(crate) struct Engine {
@@ -77,6 +78,7 @@ impl Engine {
                 seed: number,
                 ..Dispatching::default()
             },
+            standing_every: STANDING_EVERY,
         };
         Self {
             number,
@@ -360,6 +362,7 @@ impl World {
                 instance, number, ..
             } => self.tell_people(engine, instance, number),
             Output::Post { shard, letter } => self.post(shard, &letter),
+            Output::KeepStanding(standing) => self.send_standing(engine, standing),
             Output::Send { session, message } => self.send(session, message),
             Output::Close { session } => self.close(session),
             Output::SteppedDown { shard, epoch } => {
@@ -409,8 +412,10 @@ impl World {
             });
             let name = self.engines[engine].name();
             self.story.tell(self.now, name, || {
-                let (head, runs) = (image.chain.head, image.runs.len());
-                format!("reads shard {shard}: life {generation}, head {head}, {runs} runs")
+                let (head, from, runs) = (image.chain.head, image.standing, image.runs.len());
+                format!(
+                    "reads shard {shard} from {from}: life {generation}, head {head}, {runs} runs"
+                )
             });
             Input::Loaded {
                 shard,

@@ -37,6 +37,8 @@ pub enum Fault {
     People,
     /// An engine asks another one to take a shard.
     Handover,
+    /// What is kept of how a shard stands is lost, or late.
+    Standings,
 }
 
 /// How often each goes wrong: of a hundred appends, messages, letters or questions, or of a thousand ticks.
@@ -45,7 +47,7 @@ pub struct Faults([u64; Fault::ALL.len()]);
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AppendRefused,
         Self::AppendLied,
         Self::LogAway,
@@ -62,6 +64,7 @@ impl Fault {
         Self::Unknown,
         Self::People,
         Self::Handover,
+        Self::Standings,
     ];
 
     /// Its name on the command line.
@@ -83,6 +86,7 @@ impl Fault {
             Self::Unknown => "unknown",
             Self::People => "people",
             Self::Handover => "handover",
+            Self::Standings => "standings",
         }
     }
 
@@ -100,7 +104,7 @@ impl Fault {
             Self::Handover => 10,
             Self::AppendRefused | Self::AppendLied | Self::Twice => 20,
             Self::Letters | Self::Unknown => 40,
-            Self::People => 60,
+            Self::People | Self::Standings => 60,
         }
     }
 }

@@ -15,6 +15,7 @@ mod network;
 mod people;
 mod play;
 mod rng;
+mod standings;
 mod story;
 mod trouble;
 mod worker;

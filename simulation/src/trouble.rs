@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::core::Input;
 use store::Log;
 
 use crate::engines::Engine;
@@ -187,10 +188,23 @@ impl World {
         while killed && self.rng.percent(50) {
             gone.appends.pop_back();
         }
-        for (.., append) in gone.appends.drain(..) {
-            let _ = self.write(append);
+        let at = gone.clock.now(self.now);
+        for (_, generation, append) in gone.appends.drain(..) {
+            let (shard, head) = (append.shard, append.after.head + append.events.len() as u64);
+            if self.write(append).is_ok() {
+                let appended = Input::Appended {
+                    shard,
+                    generation,
+                    head,
+                };
+                gone.core.handle(at, appended);
+            }
         }
         if !killed {
+            for standing in gone.core.standings() {
+                self.audit_standing(&standing);
+                self.keep_standing(&standing);
+            }
             let _ = now(self.log.release(&gone.name(), &gone.leases));
         }
     }

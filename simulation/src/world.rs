@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::network::Link;
 use crate::people::{Setting, Wanted};
 use crate::rng::Rng;
+use crate::standings::Standings;
 use crate::story::Story;
 use crate::worker::Worker;
 use crate::workflows::{self, Flow};
@@ -59,6 +60,8 @@ pub(crate) struct World {
     pub(crate) deaf: BTreeMap<(usize, usize), u64>,
     /// Letters between engines on their way: when they arrive, where, what.
     pub(crate) letters: Vec<(u64, ShardId, String)>,
+    /// What is kept of how shards stand, on its way.
+    pub(crate) standings: Standings,
     /// Everything in the log, as a reader knows it.
     pub(crate) ledger: Ledger,
     pub(crate) flows: Vec<Flow>,
@@ -103,6 +106,7 @@ impl World {
             mute: BTreeMap::new(),
             deaf: BTreeMap::new(),
             letters: Vec::new(),
+            standings: Standings::new(seed),
             ledger: Ledger::default(),
             flows,
             wanted,
@@ -130,6 +134,7 @@ impl World {
             self.work();
             self.deliver();
             self.carry_letters();
+            self.keep_standings();
             self.people();
             for engine in 0..self.engines.len() {
                 self.lease(engine);

@@ -113,6 +113,12 @@ fn letters_that_are_lost_late_and_come_twice() {
 }
 
 #[test]
+fn standings_that_are_lost_and_late() {
+    let faults = one(Fault::Standings, 60).with(Fault::EngineKilled, 2);
+    each(20, &faults.with(Fault::Handover, 10));
+}
+
+#[test]
 fn questions_that_cannot_be_answered_now() {
     each(20, &one(Fault::Unknown, 60).with(Fault::Twice, 30));
 }

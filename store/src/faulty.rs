@@ -7,6 +7,7 @@ use domain::{AggregateType, InstanceId, ShardId, StreamId};
 use tokio::sync::watch;
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
+use crate::standing::Standing;
 
 /// Wraps a log and fails by script. Without a script it only counts. Deterministic: what fails depends
 /// on the number of the append and on nothing else.
@@ -156,6 +157,14 @@ impl<L: Log> Log for FaultyLog<L> {
         kind: AggregateType,
     ) -> Result<Vec<StreamId>, LogError> {
         self.reach()?.streams(shard, kind).await
+    }
+
+    async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {
+        self.reach()?.standing(shard).await
+    }
+
+    async fn keep_standing(&self, standing: &Standing) -> Result<(), LogError> {
+        self.reach()?.keep_standing(standing).await
     }
 
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {

@@ -13,6 +13,7 @@ pub mod faulty;
 pub mod log;
 pub mod memory;
 pub mod sql;
+pub mod standing;
 pub mod upcast;
 pub mod verify;
 
@@ -23,4 +24,5 @@ pub use log::{
 };
 pub use memory::MemoryLog;
 pub use sql::{Database, OpenOptions, Pool, SqlLog};
+pub use standing::{Standing, Stood};
 pub use verify::{Report, verify};

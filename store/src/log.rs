@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::chain::{Chain, Hash};
+use crate::standing::Standing;
 
 /// One event as the log holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +208,14 @@ pub trait Log: Send + Sync + 'static {
     async fn streams(&self, shard: ShardId, kind: AggregateType)
     -> Result<Vec<StreamId>, LogError>;
 
+    /// What stood in a shard at the latest event for which that was kept; nothing when nothing was, or when it
+    /// cannot be read by this program.
+    async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError>;
+
+    /// Keeps what stood in a shard, unless something later is kept. Anybody may: what it says follows from the
+    /// log, and it may be late, lost or deleted.
+    async fn keep_standing(&self, standing: &Standing) -> Result<(), LogError>;
+
     /// Every shard.
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError>;
 
@@ -313,6 +322,14 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
         kind: AggregateType,
     ) -> Result<Vec<StreamId>, LogError> {
         (**self).streams(shard, kind).await
+    }
+
+    async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {
+        (**self).standing(shard).await
+    }
+
+    async fn keep_standing(&self, standing: &Standing) -> Result<(), LogError> {
+        (**self).keep_standing(standing).await
     }
 
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::chain::Chain;
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
+use crate::standing::Standing;
 
 /// Where the time of leases comes from, in milliseconds.
 type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
@@ -29,6 +30,7 @@ struct Model {
     /// Where each event of each stream is: shard and index.
     streams: BTreeMap<(StreamId, u64), (u16, usize)>,
     letters: Vec<(ShardId, String)>,
+    standings: BTreeMap<ShardId, Standing>,
     /// Those who have announced themselves, and until when.
     members: BTreeMap<String, (Member, i64)>,
 }
@@ -272,6 +274,19 @@ impl Log for MemoryLog {
             stream.kind == kind && *sequence == 1 && place.0 == shard.0
         });
         Ok(first.map(|((stream, _), _)| stream.clone()).collect())
+    }
+
+    async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {
+        Ok(self.model().standings.get(&shard).cloned())
+    }
+
+    async fn keep_standing(&self, standing: &Standing) -> Result<(), LogError> {
+        let mut model = self.model();
+        let kept = model.standings.get(&standing.shard);
+        if kept.is_none_or(|kept| kept.at.head < standing.at.head) {
+            model.standings.insert(standing.shard, standing.clone());
+        }
+        Ok(())
     }
 
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {

@@ -27,7 +27,7 @@ pub use spec::{
 use crate::aggregate::{Aggregate, AggregateType, Corrupt, EventType, Rejection};
 
 /// The versions of one named DAG: the newest one is what a start runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkflowDefinition {
     /// The newest version, from 1; 0 before the first.
     pub version: u32,

@@ -46,6 +46,7 @@ impl Outside {
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
             dispatch: Dispatching::default(),
+            standing_every: 20_000,
         };
         let leased = |number| Input::Leased {
             shard: ShardId(number),
@@ -128,6 +129,7 @@ impl Outside {
             | Output::Look { .. }
             | Output::Tell { .. }
             | Output::Post { .. }
+            | Output::KeepStanding(_)
             | Output::Close { .. }
             | Output::SteppedDown { .. } => {
                 unreachable!("nothing is forgotten, lost or waited for: {output:?}")

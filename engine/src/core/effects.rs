@@ -415,6 +415,7 @@ impl Core {
                     shard.leave(instance);
                 }
             }
+            Effect::KeepStanding(standing) => self.out.push(Output::KeepStanding(standing)),
         }
     }
 

@@ -13,7 +13,7 @@ use domain::{
     Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp,
 };
 use proto::worker::{EngineMessage, Hello, WorkerMessage};
-use store::{Append, AppendError, Chain, Member, Metadata};
+use store::{Append, AppendError, Chain, Member, Metadata, Standing};
 
 use super::children::Order;
 use super::letters::{Kept, Letter};
@@ -358,6 +358,8 @@ pub enum Output {
         /// The letter.
         letter: Letter,
     },
+    /// Keep what stands in a shard, beside the log. It may be lost.
+    KeepStanding(Standing),
     /// Tell who waits.
     Reply {
         /// Who.
@@ -387,7 +389,7 @@ pub enum Output {
 }
 
 /// A shard as the log tells it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Image {
     /// Where the log ends.
     pub chain: Chain,
@@ -405,6 +407,8 @@ pub struct Image {
     pub environments: BTreeMap<Arc<str>, Kept<Environment>>,
     /// How many instances were ever started here.
     pub instances: u64,
+    /// The event after which reading began, because what stood there was known; 0 when it began at the beginning.
+    pub standing: u64,
 }
 
 impl Image {
@@ -419,6 +423,7 @@ impl Image {
             queues: BTreeMap::new(),
             environments: BTreeMap::new(),
             instances: 0,
+            standing: 0,
         }
     }
 }

@@ -22,6 +22,7 @@ mod requests;
 mod shard;
 mod shared;
 mod silence;
+mod standing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
@@ -62,6 +63,9 @@ pub struct Settings {
     pub kill_grace: Duration,
     /// How tasks find workers.
     pub dispatch: Dispatching,
+    /// After how many events of a shard it is noted what stands there: what came since is read by whoever takes
+    /// the shard over.
+    pub standing_every: u64,
 }
 
 /// The engine's state: shards, workers, what waits for a worker, and what waits for a time.
@@ -362,6 +366,7 @@ impl Core {
             .filter(|shard| shard.generation == generation)
         {
             shard.durable = shard.durable.max(head);
+            self.note_standing(id);
             self.release(now, id);
         }
     }
@@ -382,6 +387,7 @@ impl Core {
 
     /// Throws the shard's memory away and gives its lease back, to be taken anew by whoever comes first.
     fn step_down(&mut self, now: Timestamp, id: ShardId) {
+        self.note_farewell(id);
         self.forget(
             now,
             id,

@@ -12,7 +12,7 @@ use domain::task_group::TaskGroup;
 use domain::task_instance;
 use domain::workflow_definition::WorkflowDefinition;
 use domain::{AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, TaskId, Timestamp};
-use store::{Append, Chain, Metadata, Recorded};
+use store::{Append, Chain, Metadata, Recorded, Standing};
 
 use super::children::{Order, orders_of};
 use super::inputs::{Answer, Asked, Image, Input, Refusal, SessionId, Ticket};
@@ -26,7 +26,7 @@ const MOST_KEYS: usize = 65_536;
 
 #[derive(Debug)]
 pub(super) struct Shard {
-    id: ShardId,
+    pub(super) id: ShardId,
     pub(super) epoch: u64,
     pub(super) lease_until: Timestamp,
     /// The engine that had the shard and let its lease run out; empty when it was given back.
@@ -35,6 +35,8 @@ pub(super) struct Shard {
     pub(super) generation: u64,
     /// The last event known to be durable.
     pub(super) durable: u64,
+    /// The last event after which it was noted what stands here; 0 when it never was.
+    pub(super) noted: u64,
     /// Nothing while the shard is being read.
     memory: Option<Memory>,
     /// Inputs that came while it is being read.
@@ -97,11 +99,14 @@ pub(super) enum Effect {
     KillStray(SessionId, AttemptId),
     /// A run has ended and may leave the memory.
     Ended(InstanceId),
+    /// What stands here is kept for the next owner.
+    KeepStanding(Standing),
 }
 
 impl Effect {
     /// It tells somebody what is so in this shard. Orders to workers carry the epoch, so that these find out
-    /// themselves whether they come from the newest owner; to tell people twice is harmless.
+    /// themselves whether they come from the newest owner; to tell people twice is harmless; how a shard stood
+    /// stays so, whoever has it.
     fn is_word(&self) -> bool {
         match self {
             Self::Reply(..) | Self::Letter(_) => true,
@@ -109,7 +114,8 @@ impl Effect {
             | Self::Owed(..)
             | Self::Tell(..)
             | Self::KillStray(..)
-            | Self::Ended(_) => false,
+            | Self::Ended(_)
+            | Self::KeepStanding(_) => false,
         }
     }
 }
@@ -141,6 +147,7 @@ impl Shard {
             from,
             generation: 0,
             durable: 0,
+            noted: 0,
             memory: None,
             parked: Vec::new(),
             waiting: VecDeque::new(),
@@ -190,6 +197,7 @@ impl Shard {
     /// Takes the log's word for what the shard is. Answers the inputs that waited for it.
     pub(super) fn fill(&mut self, image: Image) -> Vec<Input> {
         self.durable = image.chain.head;
+        self.noted = image.standing;
         self.failures = 0;
         self.memory = Some(Memory {
             chain: image.chain,
@@ -226,7 +234,8 @@ impl Shard {
             | Effect::Letter(_)
             | Effect::Tell(..)
             | Effect::KillStray(..)
-            | Effect::Ended(_) => None,
+            | Effect::Ended(_)
+            | Effect::KeepStanding(_) => None,
         };
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let replies = waiting.filter_map(|(_, _, effect)| asker(effect));

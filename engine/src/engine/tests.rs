@@ -1,4 +1,4 @@
-//! An engine whose shards are taken from it while it does not look.
+//! An engine whose shards are taken from it while it does not look, and one that goes.
 
 use std::time::Instant;
 
@@ -75,4 +75,19 @@ async fn an_engine_that_was_succeeded_and_does_not_know_it_answers_nothing_from_
         .force_slot("warehouse", task, Metadata::default())
         .await;
     assert!(matches!(missing, Err(Refused::NotOwner(_))), "{missing:?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_stops_says_how_its_shards_stand() {
+    let (log, engine) = engine().await;
+    for number in 0..2_500 {
+        let config = format!("export N={number}");
+        let by = Metadata::default();
+        engine.set_environment("prod", &config, by).await.unwrap();
+    }
+    assert_eq!(log.standing(ShardId(0)).await.unwrap(), None);
+    engine.shutdown().await;
+    let standing = log.standing(ShardId(0)).await.unwrap().expect("it is kept");
+    let head = log.shard_infos().await.unwrap()[0].head;
+    assert_eq!((standing.at.head, standing.stood.shared), (head, head));
 }

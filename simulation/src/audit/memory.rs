@@ -55,7 +55,7 @@ impl World {
             )
         });
         let log = self.log.as_ref();
-        let image = now(load::shard(log, &engine.definitions, shard))
+        let image = now(load::from_the_beginning(log, &engine.definitions, shard))
             .unwrap_or_else(|error| violated(Claim::Readable, error.to_string()));
         for id in image.runs.keys() {
             hold(Claim::Memory, known.runs.contains_key(id), || {

@@ -36,6 +36,7 @@ impl World {
         self.slots_are_given_back();
         self.turns_do_not_overlap();
         self.all_memory_is_the_log();
+        self.standings_are_true();
         for &instance in self.ledger.runs.keys() {
             self.ended(instance);
         }

@@ -114,6 +114,7 @@ impl World {
                 let asked = &mut self.engines[engine].asked;
                 asked.retain(|attempt, _| attempt.task.instance.shard() != *shard);
             }
+            Output::KeepStanding(standing) => self.audit_standing(standing),
             Output::LoadRun { .. }
             | Output::Prove { .. }
             | Output::Look { .. }

@@ -12,6 +12,7 @@ mod rows;
 mod schema;
 mod session;
 mod sqlite;
+mod standings;
 mod writer;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use database::{Database, Pool, sqlite_connect, sqlite_options};
 pub use delay::linger;
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
+use crate::standing::Standing;
 use batch::Request;
 use session::Session;
 use writer::{Acquire, Change, Inherit, Job, Writer};
@@ -255,6 +257,15 @@ impl Log for SqlLog {
         kind: AggregateType,
     ) -> Result<Vec<StreamId>, LogError> {
         read::streams(&self.pool, shard, kind).await
+    }
+
+    async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {
+        standings::read(&self.pool, shard).await
+    }
+
+    async fn keep_standing(&self, standing: &Standing) -> Result<(), LogError> {
+        let standing = standings::Row::of(standing)?;
+        self.change(Change::KeepStanding(standing)).await
     }
 
     async fn shard_infos(&self) -> Result<Vec<ShardInfo>, LogError> {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::batch::Group;
 use super::rows::blob;
 use super::session::Failure;
+use super::standings;
 use super::writer::{Acquire, Change, Inherit};
 use crate::chain::Chain;
 use crate::log::{Lease, Member};
@@ -263,6 +264,11 @@ pub(super) async fn change(
                 .bind(i32::from(shard.0))
                 .bind(letter)
         }
+        Change::KeepStanding(row) => sqlx::query(standings::KEEP)
+            .bind(row.shard)
+            .bind(row.seq)
+            .bind(row.hash.as_slice())
+            .bind(&row.body),
     };
     let changed = query.execute(connection).await?.rows_affected() > 0;
     Ok(changed && change.moves_shards())

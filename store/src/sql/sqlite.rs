@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::batch::Group;
 use super::rows::{Blob, blob};
 use super::session::Failure;
+use super::standings;
 use super::writer::{Acquire, Change, Inherit};
 use crate::log::{Lease, Member, Recorded};
 
@@ -239,6 +240,11 @@ pub(super) async fn change(
                 .bind(i32::from(shard.0))
                 .bind(letter)
         }
+        Change::KeepStanding(row) => sqlx::query(standings::KEEP)
+            .bind(row.shard)
+            .bind(row.seq)
+            .bind(row.hash.as_slice())
+            .bind(&row.body),
     };
     let changed = query.execute(connection).await?.rows_affected() > 0;
     Ok(changed && change.moves_shards())

@@ -16,6 +16,7 @@ use super::batch::{self, Group, Request};
 use super::database::Database;
 use super::delay::linger;
 use super::session::{Failure, Session};
+use super::standings;
 use crate::log::{AppendError, Lease, LogError, Member};
 
 /// For so long after a failed attempt to connect there is no other one: what queued during the attempt is
@@ -84,6 +85,7 @@ pub(super) enum Change {
         shard: ShardId,
         letter: String,
     },
+    KeepStanding(standings::Row),
 }
 
 impl Change {
@@ -94,7 +96,7 @@ impl Change {
             | Self::Invite { .. }
             | Self::Attend { .. }
             | Self::Depart { .. } => true,
-            Self::Post { .. } => false,
+            Self::Post { .. } | Self::KeepStanding(_) => false,
         }
     }
 }

@@ -14,6 +14,7 @@ mod reading;
 mod restarts;
 mod schema;
 mod sharing;
+mod standings;
 mod suspicion;
 mod tampering;
 mod world;
@@ -75,6 +76,11 @@ claims! {
         an_instance_is_read_with_its_tasks_and_with_nobody_elses,
         the_streams_of_a_shard_are_listed_by_kind,
         shards_say_where_they_are,
+    }
+    standings::{
+        what_stood_is_kept_by_shard_and_comes_back_unchanged,
+        a_late_standing_does_not_replace_a_later_one,
+        a_standing_that_cannot_be_read_is_none,
     }
     blobs::{
         a_large_payload_comes_back_byte_for_byte,

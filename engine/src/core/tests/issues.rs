@@ -16,7 +16,7 @@ impl Bench {
     }
 
     /// Asks for a run with this key, and says which run that is and whether it was there before.
-    fn start_once(&mut self, key: &str) -> Result<(InstanceId, bool), Refusal> {
+    pub(super) fn start_once(&mut self, key: &str) -> Result<(InstanceId, bool), Refusal> {
         let (workflow, submission) = wanted(RetryPolicy::default());
         let shard = SHARD;
         let key = Some(key.to_owned());
@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// Accepts and ends everything that was sent on a stream since, and says how much that was.
-    fn work(&mut self, session: SessionId, since: &mut usize) -> usize {
+    pub(super) fn work(&mut self, session: SessionId, since: &mut usize) -> usize {
         let new: Vec<AttemptId> = self.sent[*since..]
             .iter()
             .filter(|(to, _)| *to == session)

@@ -20,6 +20,7 @@ mod over_time;
 mod ownership;
 mod poison;
 mod reports;
+mod standings;
 mod takeovers;
 
 use super::*;
@@ -67,6 +68,7 @@ impl Bench {
             heartbeat: Duration::from_secs(1),
             kill_grace: Duration::from_secs(1),
             dispatch: Dispatching::default(),
+            standing_every: 20,
         };
         Self {
             core: Core::new(settings),
@@ -207,6 +209,9 @@ impl Bench {
                 ..
             } => return self.notices.push((instance, number, alert)),
             Output::Post { shard, letter } => return self.posted.push((shard, letter)),
+            Output::KeepStanding(standing) => {
+                return now(self.log.keep_standing(&standing)).unwrap();
+            }
         };
         if self.deaf {
             self.answers.push(input);

@@ -1,0 +1,64 @@
+//! What stood in each shard, as a row: one per shard, the same text on both databases.
+
+use domain::ShardId;
+
+use super::database::Pool;
+use super::rows::log_error;
+use crate::chain::{Chain, Hash};
+use crate::log::LogError;
+use crate::standing::Standing;
+
+/// Writes a row unless a later one is there.
+pub(super) const KEEP: &str = "INSERT INTO standings (shard, seq, hash, body) VALUES ($1, $2, $3, $4) ON CONFLICT (shard) \
+     DO UPDATE SET seq = excluded.seq, hash = excluded.hash, body = excluded.body WHERE excluded.seq > standings.seq";
+
+/// A row on its way to the table.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) shard: i32,
+    pub(super) seq: i64,
+    pub(super) hash: [u8; 32],
+    pub(super) body: String,
+}
+
+impl Row {
+    pub(super) fn of(standing: &Standing) -> Result<Self, LogError> {
+        let body = serde_json::to_string(&standing.stood)
+            .map_err(|error| LogError::Corrupt(error.to_string()))?;
+        Ok(Self {
+            shard: i32::from(standing.shard.0),
+            seq: standing.at.head as i64,
+            hash: standing.at.hash.0,
+            body,
+        })
+    }
+}
+
+/// The row of a shard, if there is one that means something to this program.
+pub(super) async fn read(pool: &Pool, shard: ShardId) -> Result<Option<Standing>, LogError> {
+    const SQL: &str = "SELECT seq, hash, body FROM standings WHERE shard = $1";
+    type Found = Option<(i64, Vec<u8>, String)>;
+    let number = i32::from(shard.0);
+    let found: Found = match pool {
+        Pool::Sqlite(pool) => {
+            let query = sqlx::query_as(SQL).bind(number);
+            query.fetch_optional(pool).await
+        }
+        Pool::Postgres(pool) => {
+            let query = sqlx::query_as(SQL).bind(number);
+            query.fetch_optional(pool).await
+        }
+    }
+    .map_err(log_error)?;
+    let standing = found.and_then(|(seq, hash, body)| {
+        Some(Standing {
+            shard,
+            at: Chain {
+                head: u64::try_from(seq).ok()?,
+                hash: Hash(hash.try_into().ok()?),
+            },
+            stood: serde_json::from_str(&body).ok()?,
+        })
+    });
+    Ok(standing)
+}
