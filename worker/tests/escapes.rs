@@ -139,10 +139,13 @@ async fn a_kill_ends_no_orphan_of_its_neighbour() {
     assert_eq!(alive(&orphans), 0);
 }
 
-/// A line of processes, each of which starts the next one and leaves: whoever looks sees somebody else.
+/// A line of processes, each of which starts the next one and leaves: whoever looks sees somebody else. It ends
+/// by itself after a minute or two, should nobody be left to end it.
 fn relay(world: &World, run: &str) -> String {
     let (folder, script) = (world.tmp.path(), world.tmp.path().join("relay.sh"));
-    let text = format!("trap '' TERM; echo $$ >> pids; {run} sh \"$0\" & exit 0");
+    let text = format!(
+        "trap '' TERM; n=${{1:-0}}; [ $n -lt 50000 ] || exit 0; echo $$ >> pids; {run} sh \"$0\" $((n + 1)) & exit 0"
+    );
     fs::write(&script, text).unwrap();
     format!("cd '{}'; sh '{}'", folder.display(), script.display())
 }

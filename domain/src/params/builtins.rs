@@ -3,6 +3,9 @@
 use super::Values;
 use crate::calendar::{self, Moment};
 
+/// What the names of all of them begin with.
+pub const BUILTIN: &str = "system.";
+
 /// The task that asks, and the run it belongs to.
 pub struct Context<'a> {
     /// The workflow's name.

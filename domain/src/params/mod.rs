@@ -14,7 +14,7 @@ use crate::calendar::Moment;
 use crate::task_instance::Output;
 use crate::workflow_definition::{Direction, Param};
 
-pub use builtins::{Context, builtins};
+pub use builtins::{BUILTIN, Context, builtins};
 pub use check::check_value;
 pub use combine::{combination, combinations, split};
 pub use pool::{merge, pass_on};

@@ -9,6 +9,7 @@ use crate::params::{self, Context, Values};
 use crate::task_instance::Output;
 use crate::time::Timestamp;
 use crate::workflow_definition::{Node, TaskKind};
+use crate::workflow_instance::Submission;
 
 /// Everything a worker needs to run an attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,11 +36,11 @@ impl Run {
         let node = self.definition.graph().node(code)?;
         let submission = self.workflow.submission.as_ref()?;
         let spec = self.spec(node);
-        let mut params = self.values(node);
-        let (body, options) = self.body(node, &params);
+        let mut values = self.values(node);
+        let (body, options) = self.body(node, &values);
         // What is put into a text here need not travel with every attempt; what is bound there must.
         if !matches!(spec.kind, TaskKind::Sql(_) | TaskKind::Plugin { .. }) {
-            params.retain(|name, _| !name.starts_with("system."));
+            values.retain(|name, _| !name.starts_with(params::BUILTIN));
         }
         Some(Assignment {
             attempt: AttemptId {
@@ -51,7 +52,7 @@ impl Run {
             kind: spec.kind.name(),
             body,
             options,
-            params,
+            params: values,
         })
     }
 
@@ -116,16 +117,20 @@ impl Run {
         };
         let spec = self.spec(node);
         let moment = self.moment();
-        let builtins = params::builtins(&Context {
-            workflow: &asked.workflow,
-            workflow_code: asked.definition.0,
-            project: &asked.project,
-            instance: self.id.0,
-            task: &spec.name,
-            task_code: spec.code.0,
-            task_instance: self.task_id(node).to_string(),
-            moment: moment.clone(),
-        });
+        let builtins = if self.speaks_of_builtins(node, asked) {
+            params::builtins(&Context {
+                workflow: &asked.workflow,
+                workflow_code: asked.definition.0,
+                project: &asked.project,
+                instance: self.id.0,
+                task: &spec.name,
+                task_code: spec.code.0,
+                task_instance: self.task_id(node).to_string(),
+                moment: moment.clone(),
+            })
+        } else {
+            Values::new()
+        };
         params::resolve(
             &self.definition.spec().params,
             &self.handed_to(node),
@@ -134,6 +139,35 @@ impl Run {
             &builtins,
             &moment,
         )
+    }
+
+    /// Whether a built-in parameter may be named in anything that people wrote and this task sees. Most tasks name none,
+    /// and computing all of them is most of what such a task is run with would cost.
+    fn speaks_of_builtins(&self, node: Node, asked: &Submission) -> bool {
+        let names = |text: &str| text.contains(params::BUILTIN);
+        let spec = self.spec(node);
+        let params = [&self.definition.spec().params, &spec.params, &asked.params];
+        let of_kind = match &spec.kind {
+            TaskKind::Noop {} => false,
+            TaskKind::Shell { run } => names(run),
+            TaskKind::Python {
+                run, interpreter, ..
+            } => names(run) || interpreter.as_deref().is_some_and(names),
+            TaskKind::Http(_)
+            | TaskKind::Sql(_)
+            | TaskKind::Plugin { .. }
+            | TaskKind::Conditions { .. }
+            | TaskKind::Switch { .. }
+            | TaskKind::SubWorkflow { .. }
+            | TaskKind::Dependent { .. }
+            | TaskKind::Dynamic { .. }
+            | TaskKind::Blocking { .. } => true,
+        };
+        of_kind
+            || params
+                .into_iter()
+                .flatten()
+                .any(|param| names(&param.value))
     }
 
     pub(super) fn handed_to(&self, node: Node) -> Vec<Output> {
@@ -187,7 +221,7 @@ impl Run {
         let values: Values = self
             .values(node)
             .into_iter()
-            .filter(|(name, _)| !name.starts_with("system."))
+            .filter(|(name, _)| !name.starts_with(params::BUILTIN))
             .collect();
         let (body, options) = self.body(node, &values);
         let inputs = serde_json::to_vec(&(

@@ -231,7 +231,7 @@ impl Run {
             workflow: workflow.to_owned(),
             params: params
                 .into_iter()
-                .filter(|(name, _)| !name.starts_with("system."))
+                .filter(|(name, _)| !name.starts_with(params::BUILTIN))
                 .map(|(name, value)| Param::text(name, value))
                 .collect(),
             failure: asked.failure,
