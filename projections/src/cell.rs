@@ -24,6 +24,22 @@ impl From<&str> for Cell {
 
 impl Cell {
     /// The number; none when there is none.
+    pub(crate) fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            Self::Null | Self::Text(_) => None,
+        }
+    }
+
+    /// The text; none when there is none.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Int(_) => None,
+        }
+    }
+
+    /// The number; none when there is none.
     pub(crate) fn int(self) -> Option<i64> {
         match self {
             Self::Int(number) => Some(number),

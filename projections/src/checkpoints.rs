@@ -195,20 +195,28 @@ pub(crate) async fn advance(
     };
     let wanted = moves.rows.len() as u64;
     let checkpoints = database.qualified("checkpoints");
-    // Their rows are the lock that keeps two writers apart: taken in one order, nobody waits in a circle.
-    let sql = format!(
-        "WITH w (projection, version, shard, since_seq, until_seq, mark) AS ({moves}), \
-         held AS (SELECT c.projection, c.shard FROM {checkpoints} AS c \
-             JOIN w ON c.projection = w.projection AND c.shard = w.shard \
-             ORDER BY c.shard, c.projection{lock}) \
-         UPDATE {checkpoints} AS c SET seq = w.until_seq, mark = w.mark \
-         FROM w JOIN held ON held.projection = w.projection AND held.shard = w.shard \
-         WHERE c.projection = w.projection AND c.shard = w.shard \
-             AND c.version = w.version AND c.seq = w.since_seq",
-        moves = tx.rows_of(&moves),
-        lock = tx.row_lock("c"),
-    );
-    Ok(tx.execute_batch(sql, moves).await? == wanted)
+    let lock = tx.row_lock("c");
+    let sql = |moves: &str| {
+        // Their rows are the lock that keeps two writers apart: taken in one order, nobody waits in a circle.
+        let (held, join) = match &lock {
+            None => (String::new(), ""),
+            Some(lock) => (
+                format!(
+                    ", held AS (SELECT c.projection, c.shard FROM {checkpoints} AS c \
+                     JOIN w ON c.projection = w.projection AND c.shard = w.shard \
+                     ORDER BY c.shard, c.projection {lock})"
+                ),
+                "JOIN held ON held.projection = w.projection AND held.shard = w.shard",
+            ),
+        };
+        format!(
+            "WITH w (projection, version, shard, since_seq, until_seq, mark) AS ({moves}){held} \
+             UPDATE {checkpoints} AS c SET seq = w.until_seq, mark = w.mark FROM w {join} \
+             WHERE c.projection = w.projection AND c.shard = w.shard \
+                 AND c.version = w.version AND c.seq = w.since_seq"
+        )
+    };
+    Ok(tx.execute_batch(sql, &moves).await? == wanted)
 }
 
 /// The events at which projections are, and their hashes.

@@ -24,8 +24,8 @@ const SCHEMA: &str = "tidemill_read";
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections for readers.
 const READERS: u32 = 8;
-/// The most rows that one statement writes on SQLite: with more it gets no cheaper.
-const MOST: usize = 32;
+/// The most values that one statement is given on SQLite: with more it gets no cheaper.
+const VALUES: usize = 700;
 /// Connections for the runner and for one rebuild beside it.
 const WRITERS: u32 = 2;
 
@@ -233,8 +233,8 @@ impl Tx {
         }
     }
 
-    /// Writes all patches of one table in one statement, after one that removes what is to go. `name` is the
-    /// qualified name of the table.
+    /// Writes all patches of one table, after removing what is to go. `name` is the qualified name of the
+    /// table.
     pub(crate) async fn write(
         &mut self,
         table: &Table,
@@ -242,83 +242,62 @@ impl Tx {
         mut patches: Patches,
     ) -> Result<(), Error> {
         for removed in patches.take_removed() {
-            let from = self.rows_of(&removed);
-            let sql = table.delete(name, removed.kinds.len(), &from);
-            self.execute_batch(sql, removed).await?;
+            let key = removed.kinds.len();
+            self.execute_batch(|rows| table.delete(name, key, rows), &removed)
+                .await?;
         }
         let rows = patches.into_rows();
-        if rows.rows.is_empty() {
-            return Ok(());
-        }
-        match self {
-            Self::Sqlite(tx) => {
-                // Bound values cost half of what JSON does that SQLite takes apart.
-                for rows in rows.rows.chunks(MOST) {
-                    let values = values(rows.len(), rows[0].len());
-                    let sql = table.upsert(name, &values);
-                    let query = rows.iter().flatten().fold(
-                        sqlx::query::<Sqlite>(AssertSqlSafe(sql)),
-                        |query, cell| match cell {
-                            Cell::Null => query.bind(None::<i64>),
-                            Cell::Int(number) => query.bind(*number),
-                            Cell::Text(text) => query.bind(text.as_str()),
-                        },
-                    );
-                    query.execute(&mut **tx).await?;
-                }
-            }
-            Self::Postgres(_) => {
-                let from = self.rows_of(&rows);
-                self.execute_batch(table.upsert(name, &from), rows).await?;
-            }
-        }
+        self.execute_batch(|rows| table.upsert(name, rows), &rows)
+            .await?;
         Ok(())
     }
 
-    /// The rows of a batch, as a statement selects them.
-    pub(crate) fn rows_of(&self, batch: &Batch) -> String {
-        match self {
-            Self::Sqlite(_) => {
-                let fields = (0..batch.kinds.len()).map(|index| format!("value ->> {index}"));
-                let fields: Vec<_> = fields.collect();
-                format!("SELECT {} FROM json_each($1)", fields.join(", "))
-            }
-            Self::Postgres(_) => {
-                let arrays = batch.kinds.iter().enumerate();
-                let arrays = arrays.map(|(index, kind)| match kind {
-                    Kind::Int => format!("${}::bigint[]", index + 1),
-                    Kind::Text => format!("${}::text[]", index + 1),
-                });
-                let arrays: Vec<_> = arrays.collect();
-                format!("SELECT * FROM UNNEST({})", arrays.join(", "))
-            }
+    /// Carries out one statement over the rows of a batch, or few, and answers how many rows it touched. `sql`
+    /// is the statement, given what stands for the rows in it: something that can be selected from or
+    /// inserted.
+    pub(crate) async fn execute_batch(
+        &mut self,
+        sql: impl Fn(&str) -> String,
+        batch: &Batch,
+    ) -> Result<u64, Error> {
+        if batch.rows.is_empty() {
+            return Ok(0);
         }
-    }
-
-    /// What ends a `SELECT` whose rows of this table nobody else shall touch until the commit.
-    pub(crate) fn row_lock(&self, table: &str) -> String {
         match self {
-            // A SQLite file has one writer at a time anyway.
-            Self::Sqlite(_) => String::new(),
-            Self::Postgres(_) => format!(" FOR UPDATE OF {table}"),
-        }
-    }
-
-    /// Carries out one statement over the rows of a batch, and answers how many rows it touched.
-    pub(crate) async fn execute_batch(&mut self, sql: String, batch: Batch) -> Result<u64, Error> {
-        Ok(match self {
+            // Bound values cost half of what JSON does that SQLite takes apart.
             Self::Sqlite(tx) => {
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(batch.into_json());
-                query.execute(&mut **tx).await?.rows_affected()
+                let columns = batch.kinds.len();
+                let mut touched = 0;
+                for rows in batch.rows.chunks(VALUES / columns) {
+                    let sql = sql(&values(rows.len(), columns));
+                    let query = sqlx::query::<Sqlite>(AssertSqlSafe(sql));
+                    let query = rows.iter().flatten().fold(query, |query, cell| match cell {
+                        Cell::Null => query.bind(None::<i64>),
+                        Cell::Int(number) => query.bind(*number),
+                        Cell::Text(text) => query.bind(text.as_str()),
+                    });
+                    touched += query.execute(&mut **tx).await?.rows_affected();
+                }
+                Ok(touched)
             }
             Self::Postgres(tx) => {
-                let mut query = sqlx::query(AssertSqlSafe(sql));
-                for (kind, column) in batch.into_columns() {
-                    query = bind_column(query, kind, column);
-                }
-                query.execute(&mut **tx).await?.rows_affected()
+                let sql = sql(&unnest(&batch.kinds));
+                let query = sqlx::query::<Postgres>(AssertSqlSafe(sql));
+                let query = batch.columns().fold(query, |query, (kind, cells)| {
+                    bind_column(query, kind, cells)
+                });
+                Ok(query.execute(&mut **tx).await?.rows_affected())
             }
-        })
+        }
+    }
+
+    /// What ends a `SELECT` whose rows of this table nobody else shall touch until the commit; none where a
+    /// transaction keeps everybody else out anyway.
+    pub(crate) fn row_lock(&self, table: &str) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(_) => Some(format!("FOR UPDATE OF {table}")),
+        }
     }
 
     /// Makes it all so.
@@ -340,10 +319,20 @@ impl Tx {
     }
 }
 
-/// The values of so many rows, as a statement takes them.
+/// So many rows of bound values.
 fn values(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
     format!("VALUES {}", vec![row; rows].join(","))
+}
+
+/// Rows whose columns are bound as one array each.
+fn unnest(kinds: &[Kind]) -> String {
+    let arrays = kinds.iter().enumerate().map(|(index, kind)| match kind {
+        Kind::Int => format!("${}::bigint[]", index + 1),
+        Kind::Text => format!("${}::text[]", index + 1),
+    });
+    let arrays: Vec<_> = arrays.collect();
+    format!("SELECT * FROM UNNEST({})", arrays.join(", "))
 }
 
 /// `X.db` keeps its read tables in `X.read.db`; any other name gets `.read.db` behind it.
@@ -353,14 +342,14 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!("{stem}.read.db"))
 }
 
-fn bind_column(
-    query: Query<'_, Postgres, PgArguments>,
+fn bind_column<'a>(
+    query: Query<'a, Postgres, PgArguments>,
     kind: Kind,
-    column: Vec<Cell>,
-) -> Query<'_, Postgres, PgArguments> {
+    cells: impl Iterator<Item = &'a Cell>,
+) -> Query<'a, Postgres, PgArguments> {
     match kind {
-        Kind::Int => query.bind(column.into_iter().map(Cell::int).collect::<Vec<_>>()),
-        Kind::Text => query.bind(column.into_iter().map(Cell::text).collect::<Vec<_>>()),
+        Kind::Int => query.bind(cells.map(Cell::as_int).collect::<Vec<_>>()),
+        Kind::Text => query.bind(cells.map(Cell::as_text).collect::<Vec<_>>()),
     }
 }
 

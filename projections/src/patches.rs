@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::Timestamp;
-use serde_json::Value;
 
 use crate::cell::Cell;
 use crate::table::{KEY, Kind, Table};
@@ -111,29 +110,11 @@ fn padded<const N: usize>(key: [impl Into<Cell>; N]) -> Key {
 }
 
 impl Batch {
-    /// As a JSON array of arrays.
-    pub(crate) fn into_json(self) -> String {
-        let row = |row: Vec<Cell>| {
-            let cells = row.into_iter().map(|cell| match cell {
-                Cell::Null => Value::Null,
-                Cell::Int(number) => Value::from(number),
-                Cell::Text(text) => Value::from(text),
-            });
-            Value::Array(cells.collect())
-        };
-        Value::Array(self.rows.into_iter().map(row).collect()).to_string()
-    }
-
     /// Column by column.
-    pub(crate) fn into_columns(self) -> Vec<(Kind, Vec<Cell>)> {
-        let empty = |kind: Kind| (kind, Vec::with_capacity(self.rows.len()));
-        let mut columns: Vec<_> = self.kinds.into_iter().map(empty).collect();
-        for row in self.rows {
-            for ((_, column), cell) in columns.iter_mut().zip(row) {
-                column.push(cell);
-            }
-        }
-        columns
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (Kind, impl Iterator<Item = &Cell>)> {
+        let column = |index: usize| self.rows.iter().map(move |row| &row[index]);
+        let kinds = self.kinds.iter().copied().enumerate();
+        kinds.map(move |(index, kind)| (kind, column(index)))
     }
 }
 

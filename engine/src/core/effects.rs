@@ -373,15 +373,19 @@ impl Core {
 
     /// The log has said whether a shard is still ours.
     pub(super) fn proved(&mut self, now: Timestamp, id: ShardId, generation: u64, newest: bool) {
-        let current = |shard: &&mut Shard| shard.generation == generation;
-        let Some(shard) = self.shards.get_mut(&id).filter(current) else {
-            return;
-        };
-        if !newest {
-            self.step_down(now, id);
+        let current = |shard: &Shard| shard.generation == generation;
+        if !self.shards.get(&id).is_some_and(current) {
             return;
         }
-        for effect in shard.proved() {
+        if !newest {
+            self.step_down(now, id);
+        }
+        // Who waits for an answer has been sent to the next owner when the shard is not ours any more.
+        if !self.lease_holds(now, id) {
+            return;
+        }
+        let proved = self.shards.get_mut(&id).map(Shard::proved);
+        for effect in proved.unwrap_or_default() {
             self.let_out(now, id, effect);
         }
         self.ask_for_proof(id);

@@ -15,7 +15,7 @@ use sqlx::sqlite::{
 use crate::log::LogError;
 
 /// Statements that a connection keeps prepared: one for each number of rows that is written at once, and some.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 256;
 /// How long a writer of a SQLite file waits for another one.
 const BUSY: Duration = Duration::from_secs(20);
 /// Between two attempts to open a file that another process is just making.
