@@ -56,7 +56,12 @@ impl Database {
                 let options = store::sql::sqlite_options(&beside(path))
                     .synchronous(SqliteSynchronous::Normal);
                 store::sql::sqlite_connect(&options).await?.close().await?;
-                let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE);
+                // A file in this machine does not go away between two questions.
+                let pool = || {
+                    SqlitePoolOptions::new()
+                        .acquire_timeout(ACQUIRE)
+                        .test_before_acquire(false)
+                };
                 Ok(Self::Sqlite {
                     // One writer at a time is SQLite's own rule; a second connection would only wait for it.
                     writers: pool()

@@ -42,6 +42,21 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// An attempt that had nothing to do, and has done it.
+    pub(crate) fn nothing() -> Self {
+        let now = now();
+        Finished {
+            outcome: Outcome::Success,
+            started_at: now,
+            ended_at: now,
+            exit_code: None,
+            outputs: Vec::new(),
+            reason: String::new(),
+            log: String::new(),
+            pid: 0,
+        }
+    }
+
     /// An attempt that ended without its body ever starting. The end time is always there: retry
     /// intervals are counted from it.
     pub(crate) fn unstarted(outcome: Outcome, reason: impl Into<String>) -> Self {

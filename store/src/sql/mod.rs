@@ -192,6 +192,8 @@ fn readers(database: &Database) -> Pool {
             SqlitePoolOptions::new()
                 .max_connections(READERS)
                 .acquire_timeout(ACQUIRE)
+                // A file in this machine does not go away between two questions.
+                .test_before_acquire(false)
                 .connect_lazy_with(sqlite_options(path).pragma("query_only", "1")),
         ),
         Database::Postgres(options) => Pool::Postgres(

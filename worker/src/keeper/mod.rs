@@ -28,7 +28,7 @@ use crate::journal::{self, Journal, Reported};
 use crate::outbox::Outbox;
 use crate::session::Circle;
 use crate::slots::Slots;
-use crate::task::{self, Job, Order, World};
+use crate::task::{self, Job, Order, Way, World};
 use crate::{Config, Endpoint};
 use owners::Owners;
 
@@ -316,8 +316,10 @@ impl Keeper {
         else {
             return self.slots.free();
         };
-        let Some(task_type) = self.world.types.find(&dispatch.r#type) else {
-            return self.slots.free();
+        let task_type = match self.world.types.find(&dispatch.r#type) {
+            Some(Way::Run(task_type)) => task_type,
+            Some(Way::Nothing) => return self.ended(key, Finished::nothing()),
+            None => return self.slots.free(),
         };
         let (world, keeper) = (self.world.clone(), self.inputs.clone());
         let order = Order {

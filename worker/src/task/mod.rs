@@ -5,7 +5,6 @@
 
 mod http;
 mod job;
-mod noop;
 mod place;
 mod plugin;
 mod process;
@@ -78,9 +77,18 @@ pub trait TaskType: fmt::Debug + Send + Sync {
     }
 }
 
+/// What a worker does for a task of one type.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// Nothing: the attempt starts and ends in the moment in which it gets its slot, and its end tells both.
+    Nothing,
+    /// It runs what the type says.
+    Run(Arc<dyn TaskType>),
+}
+
 /// The task types of one worker by name.
 #[derive(Debug)]
-pub(crate) struct Types(BTreeMap<String, Arc<dyn TaskType>>);
+pub(crate) struct Types(BTreeMap<String, Way>);
 
 impl Types {
     /// Ours, and those that the binary brings along.
@@ -89,17 +97,21 @@ impl Types {
         slots: u32,
         others: &BTreeMap<String, Arc<dyn TaskType>>,
     ) -> Result<Self, Error> {
-        let ours: [(&str, Arc<dyn TaskType>); 6] = [
+        let ours: [(&str, Arc<dyn TaskType>); 5] = [
             ("SHELL", Arc::new(shell::Shell)),
-            ("NOOP", Arc::new(noop::Noop)),
             ("PYTHON", Arc::new(python::Python::new(settings, slots))),
             ("HTTP", Arc::new(http::Http::default())),
             ("SQL", Arc::new(sql::Sql::new(settings))),
             ("PLUGIN", Arc::new(plugin::Plugin::new(settings))),
         ];
-        let mut types: BTreeMap<_, _> = ours.map(|(name, it)| (name.to_owned(), it)).into();
+        let ours = ours.map(|(name, it)| (name.to_owned(), Way::Run(it)));
+        let mut types = BTreeMap::from(ours);
+        types.insert("NOOP".to_owned(), Way::Nothing);
         for (name, other) in others {
-            if types.insert(name.clone(), other.clone()).is_some() {
+            if types
+                .insert(name.clone(), Way::Run(other.clone()))
+                .is_some()
+            {
                 return Err(Error::Misconfigured(format!(
                     "the task type {name:?} is one of the worker's own; give yours another name"
                 )));
@@ -109,13 +121,16 @@ impl Types {
     }
 
     /// The task type of this name, as the contract writes it.
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<dyn TaskType>> {
+    pub(crate) fn find(&self, name: &str) -> Option<Way> {
         self.0.get(name).cloned()
     }
 
     pub(crate) async fn close(&self) {
-        for task_type in self.0.values() {
-            task_type.close().await;
+        for way in self.0.values() {
+            match way {
+                Way::Nothing => {}
+                Way::Run(task_type) => task_type.close().await,
+            }
         }
     }
 }
