@@ -23,10 +23,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Verb};
 
-/// Half of what an event costs is small pieces of memory, made on one thread and dropped on another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     trace(&cli.verb);
