@@ -11,7 +11,7 @@ use crate::checkpoints;
 use crate::database::Database;
 use crate::patches::Patches;
 use crate::table::{Event, Table};
-use crate::{Error, workflow_definitions};
+use crate::{Error, trip, workflow_definitions};
 
 /// An event that has been understood.
 pub(crate) struct Understood {
@@ -62,6 +62,9 @@ pub(crate) async fn write(
 ) -> Result<Written, Error> {
     // Folding first keeps the transaction short.
     let patches = fold(advances, extra);
+    if let Some(written) = trip::write(database, advances, &patches).await? {
+        return Ok(written);
+    }
     let mut tx = database.begin().await?;
     // The checkpoints first: who moves them owns the rest.
     if !checkpoints::advance(database, &mut tx, advances).await? {

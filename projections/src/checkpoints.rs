@@ -168,13 +168,8 @@ const MOVED: [Kind; 6] = [
     Kind::Text,
 ];
 
-/// Moves the checkpoints of these projections in these shards. Answers false, and may have moved some of
-/// them, when one is not where it is believed to be: then the transaction must not be committed.
-pub(crate) async fn advance(
-    database: &Database,
-    tx: &mut Tx,
-    advances: &[Advance],
-) -> Result<bool, Error> {
+/// The moves of these projections in these shards.
+pub(crate) fn moves(advances: &[Advance]) -> Batch {
     let row = |advance: &Advance, table: &Table| {
         vec![
             Cell::from(table.name),
@@ -189,34 +184,58 @@ pub(crate) async fn advance(
         let tables = advance.tables.iter();
         tables.map(move |table| row(advance, table))
     });
-    let moves = Batch {
+    Batch {
         kinds: MOVED.to_vec(),
         rows: rows.collect(),
-    };
-    let wanted = moves.rows.len() as u64;
+    }
+}
+
+/// The statement that moves those checkpoints that are where they are believed to be.
+pub(crate) fn move_those(database: &Database, moves: &str) -> String {
     let checkpoints = database.qualified("checkpoints");
-    let lock = tx.row_lock("c");
-    let sql = |moves: &str| {
-        // Their rows are the lock that keeps two writers apart: taken in one order, nobody waits in a circle.
-        let (held, join) = match &lock {
-            None => (String::new(), ""),
-            Some(lock) => (
-                format!(
-                    ", held AS (SELECT c.projection, c.shard FROM {checkpoints} AS c \
-                     JOIN w ON c.projection = w.projection AND c.shard = w.shard \
-                     ORDER BY c.shard, c.projection {lock})"
-                ),
-                "JOIN held ON held.projection = w.projection AND held.shard = w.shard",
+    // Their rows are the lock that keeps two writers apart: taken in one order, nobody waits in a circle.
+    let (held, join) = match database.row_lock("c") {
+        None => (String::new(), ""),
+        Some(lock) => (
+            format!(
+                ", held AS (SELECT c.projection, c.shard FROM {checkpoints} AS c \
+                 JOIN w ON c.projection = w.projection AND c.shard = w.shard \
+                 ORDER BY c.shard, c.projection {lock})"
             ),
-        };
-        format!(
-            "WITH w (projection, version, shard, since_seq, until_seq, mark) AS ({moves}){held} \
-             UPDATE {checkpoints} AS c SET seq = w.until_seq, mark = w.mark FROM w {join} \
-             WHERE c.projection = w.projection AND c.shard = w.shard \
-                 AND c.version = w.version AND c.seq = w.since_seq"
-        )
+            "JOIN held ON held.projection = w.projection AND held.shard = w.shard",
+        ),
     };
-    Ok(tx.execute_batch(sql, &moves).await? == wanted)
+    format!(
+        "WITH w (projection, version, shard, since_seq, until_seq, mark) AS ({moves}){held} \
+         UPDATE {checkpoints} AS c SET seq = w.until_seq, mark = w.mark FROM w {join} \
+         WHERE c.projection = w.projection AND c.shard = w.shard \
+             AND c.version = w.version AND c.seq = w.since_seq"
+    )
+}
+
+/// The statement that moves the checkpoints, and fails when one is not where it is believed to be.
+pub(crate) fn move_or_fail(database: &Database, moves: &str) -> String {
+    let checkpoints = database.qualified("checkpoints");
+    format!(
+        "WITH w (projection, version, shard, since_seq, until_seq, mark) AS ({moves}) \
+         UPDATE {checkpoints} AS c SET mark = w.mark, \
+             seq = CASE WHEN c.version = w.version AND c.seq = w.since_seq THEN w.until_seq END \
+         FROM w WHERE c.projection = w.projection AND c.shard = w.shard"
+    )
+}
+
+/// Moves the checkpoints of these projections in these shards. Answers false, and may have moved some of
+/// them, when one is not where it is believed to be: then the transaction must not be committed.
+pub(crate) async fn advance(
+    database: &Database,
+    tx: &mut Tx,
+    advances: &[Advance],
+) -> Result<bool, Error> {
+    let moves = moves(advances);
+    let touched = tx
+        .execute_batch(|rows| move_those(database, rows), &moves)
+        .await?;
+    Ok(touched == moves.rows.len() as u64)
 }
 
 /// The events at which projections are, and their hashes.

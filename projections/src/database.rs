@@ -73,9 +73,17 @@ impl Database {
             }
             store::Database::Postgres(options) => {
                 let pool = || PgPoolOptions::new().acquire_timeout(ACQUIRE);
+                // A commit waits for the disk: this process lives on when the server crashes, has told readers
+                // how far the tables are, and must not find them behind that again.
+                let durable = options
+                    .as_ref()
+                    .clone()
+                    .options([("synchronous_commit", "on")]);
                 let writers = pool()
                     .max_connections(WRITERS)
-                    .connect_with(options.as_ref().clone())
+                    // Whoever finds a connection broken tries again.
+                    .test_before_acquire(false)
+                    .connect_with(durable)
                     .await?;
                 let readers = pool()
                     .max_connections(READERS)
@@ -96,9 +104,6 @@ impl Database {
     /// Begins a transaction that writes. Never drop the future of this call: sqlx may forget that the
     /// transaction was begun.
     ///
-    /// On a server its commit waits for the disk: this process lives on when the server crashes, has told
-    /// readers how far the tables are, and must not find them behind that again.
-    ///
     /// A process that is suspended, or whose machine is gone, in the middle of one holds the rows that the
     /// next process must move. The server is told to end such a transaction by itself.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
@@ -108,10 +113,7 @@ impl Database {
             }
             Self::Postgres { writers, .. } => Tx::Postgres(
                 writers
-                    .begin_with(
-                        "BEGIN; SET LOCAL synchronous_commit = on; \
-                         SET LOCAL idle_in_transaction_session_timeout = '5s'",
-                    )
+                    .begin_with("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'")
                     .await?,
             ),
         })
@@ -133,6 +135,15 @@ impl Database {
                 let rows = postgres_query(sql, arguments).fetch_all(readers).await?;
                 rows.iter().map(|row| postgres_cells(row, kinds)).collect()
             }
+        }
+    }
+
+    /// What ends a `SELECT` whose rows of this table nobody else shall touch until the commit; none where a
+    /// transaction keeps everybody else out anyway.
+    pub(crate) fn row_lock(&self, table: &str) -> Option<String> {
+        match self {
+            Self::Sqlite { .. } => None,
+            Self::Postgres { .. } => Some(format!("FOR UPDATE OF {table}")),
         }
     }
 
@@ -251,7 +262,7 @@ impl Tx {
             self.execute_batch(|rows| table.delete(name, key, rows), &removed)
                 .await?;
         }
-        let rows = patches.into_rows();
+        let rows = patches.to_rows();
         self.execute_batch(|rows| table.upsert(name, rows), &rows)
             .await?;
         Ok(())
@@ -276,32 +287,19 @@ impl Tx {
                 for rows in batch.rows.chunks(VALUES / columns) {
                     let sql = sql(&values(rows.len(), columns));
                     let query = sqlx::query::<Sqlite>(AssertSqlSafe(sql));
-                    let query = rows.iter().flatten().fold(query, |query, cell| match cell {
-                        Cell::Null => query.bind(None::<i64>),
-                        Cell::Int(number) => query.bind(*number),
-                        Cell::Text(text) => query.bind(text.as_str()),
-                    });
+                    let query = bind_cells(query, rows.iter().flatten());
                     touched += query.execute(&mut **tx).await?.rows_affected();
                 }
                 Ok(touched)
             }
             Self::Postgres(tx) => {
-                let sql = sql(&unnest(&batch.kinds));
+                let sql = sql(&unnest(&batch.kinds, 0));
                 let query = sqlx::query::<Postgres>(AssertSqlSafe(sql));
                 let query = batch.columns().fold(query, |query, (kind, cells)| {
                     bind_column(query, kind, cells)
                 });
                 Ok(query.execute(&mut **tx).await?.rows_affected())
             }
-        }
-    }
-
-    /// What ends a `SELECT` whose rows of this table nobody else shall touch until the commit; none where a
-    /// transaction keeps everybody else out anyway.
-    pub(crate) fn row_lock(&self, table: &str) -> Option<String> {
-        match self {
-            Self::Sqlite(_) => None,
-            Self::Postgres(_) => Some(format!("FOR UPDATE OF {table}")),
         }
     }
 
@@ -325,16 +323,16 @@ impl Tx {
 }
 
 /// So many rows of bound values.
-fn values(rows: usize, columns: usize) -> String {
+pub(crate) fn values(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
     format!("VALUES {}", vec![row; rows].join(","))
 }
 
-/// Rows whose columns are bound as one array each.
-fn unnest(kinds: &[Kind]) -> String {
-    let arrays = kinds.iter().enumerate().map(|(index, kind)| match kind {
-        Kind::Int => format!("${}::bigint[]", index + 1),
-        Kind::Text => format!("${}::text[]", index + 1),
+/// Rows whose columns are bound as one array each, behind so many other values.
+pub(crate) fn unnest(kinds: &[Kind], behind: usize) -> String {
+    let arrays = (behind + 1..).zip(kinds).map(|(number, kind)| match kind {
+        Kind::Int => format!("${number}::bigint[]"),
+        Kind::Text => format!("${number}::text[]"),
     });
     let arrays: Vec<_> = arrays.collect();
     format!("SELECT * FROM UNNEST({})", arrays.join(", "))
@@ -347,7 +345,20 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!("{stem}.read.db"))
 }
 
-fn bind_column<'a>(
+/// Binds values one by one.
+pub(crate) fn bind_cells<'a>(
+    query: Query<'a, Sqlite, SqliteArguments>,
+    cells: impl Iterator<Item = &'a Cell>,
+) -> Query<'a, Sqlite, SqliteArguments> {
+    cells.fold(query, |query, cell| match cell {
+        Cell::Null => query.bind(None::<i64>),
+        Cell::Int(number) => query.bind(*number),
+        Cell::Text(text) => query.bind(text.as_str()),
+    })
+}
+
+/// Binds a column as an array.
+pub(crate) fn bind_column<'a>(
     query: Query<'a, Postgres, PgArguments>,
     kind: Kind,
     cells: impl Iterator<Item = &'a Cell>,

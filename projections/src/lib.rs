@@ -23,6 +23,7 @@ mod table;
 mod task_group_slots;
 mod task_groups;
 mod task_instances;
+mod trip;
 mod upstream;
 mod workflow_definitions;
 mod workflow_instances;

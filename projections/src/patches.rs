@@ -90,13 +90,26 @@ impl Patches {
         removed.map(batch).collect()
     }
 
+    /// Something is to be removed.
+    pub(crate) fn removes(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
+    /// No row is to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// All patches.
-    pub(crate) fn into_rows(self) -> Batch {
+    pub(crate) fn to_rows(&self) -> Batch {
         let key = self.table.key.len();
-        let row = |(keys, row): (Key, Cells)| keys.into_iter().take(key).chain(row.cells).collect();
+        let row = |(keys, row): (&Key, &Cells)| {
+            let cells = keys.iter().take(key).chain(&row.cells);
+            cells.cloned().collect()
+        };
         Batch {
             kinds: self.table.kinds().collect(),
-            rows: self.rows.into_iter().map(row).collect(),
+            rows: self.rows.iter().map(row).collect(),
         }
     }
 }

@@ -91,13 +91,15 @@ pub(super) async fn commit(
     commit_in_steps(connection, groups, &moves).await
 }
 
-/// A row was not as it must be: a shard that has moved, or an event that is there already.
+/// A row was not as it must be: a shard that has moved or does not exist, or an event that is there already.
 fn is_refusal(error: &sqlx::Error) -> bool {
     use sqlx::error::ErrorKind;
     error.as_database_error().is_some_and(|error| {
         matches!(
             error.kind(),
-            ErrorKind::NotNullViolation | ErrorKind::UniqueViolation
+            ErrorKind::NotNullViolation
+                | ErrorKind::UniqueViolation
+                | ErrorKind::ForeignKeyViolation
         )
     })
 }

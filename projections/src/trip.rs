@@ -1,0 +1,134 @@
+//! A whole batch in one trip to the database. A transaction of several statements costs a trip for each of
+//! them, and when a batch is small the trips are most of what it costs.
+
+use sqlx::error::DatabaseError;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool};
+
+use crate::Error;
+use crate::batch::{Advance, Written};
+use crate::checkpoints;
+use crate::database::{Database, bind_cells, bind_column, unnest, values};
+use crate::patches::{Batch, Patches};
+use crate::table::Table;
+
+/// The most rows of one table that SQLite is given in one trip: each number of rows is another statement, and
+/// each statement must be prepared once.
+const ROWS: usize = 4;
+/// The most shards, for the same reason.
+const SHARDS: usize = 2;
+/// `PostgreSQL`'s division by zero.
+const DIVISION: &str = "22012";
+
+/// Moves the checkpoints and writes the rows, all or nothing. Answers nothing when this is no batch for one
+/// trip. Never drop the future of this call.
+pub(crate) async fn write(
+    database: &Database,
+    advances: &[Advance],
+    patches: &[(&'static Table, Patches)],
+) -> Result<Option<Written>, Error> {
+    if patches.iter().any(|(_, patches)| patches.removes()) {
+        return Ok(None);
+    }
+    let moves = checkpoints::moves(advances);
+    let filled = patches.iter().filter(|(_, patches)| !patches.is_empty());
+    let tables: Vec<(&Table, Batch)> = filled
+        .map(|(table, patches)| (*table, patches.to_rows()))
+        .collect();
+    match database {
+        Database::Sqlite { writers, .. } => {
+            let small = |(_, rows): &(&Table, Batch)| rows.rows.len() <= ROWS;
+            if advances.len() > SHARDS || !tables.iter().all(small) {
+                return Ok(None);
+            }
+            on_sqlite(database, writers, &moves, &tables)
+                .await
+                .map(Some)
+        }
+        Database::Postgres { writers, .. } => on_postgres(database, writers, &moves, &tables)
+            .await
+            .map(Some),
+    }
+}
+
+/// Statements one after the other. A checkpoint that is not where it should be becomes nothing, which its
+/// column does not take.
+async fn on_sqlite(
+    database: &Database,
+    writers: &SqlitePool,
+    moves: &Batch,
+    tables: &[(&Table, Batch)],
+) -> Result<Written, Error> {
+    let of = |batch: &Batch| values(batch.rows.len(), batch.kinds.len());
+    let mut sql = format!(
+        "BEGIN IMMEDIATE; {}; ",
+        checkpoints::move_or_fail(database, &of(moves))
+    );
+    for (table, rows) in tables {
+        sql.push_str(&table.upsert(&database.qualified(table.name), &of(rows)));
+        sql.push_str("; ");
+    }
+    sql.push_str("COMMIT");
+    let rows = std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows));
+    let query = rows.fold(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), |query, batch| {
+        bind_cells(query, batch.rows.iter().flatten())
+    });
+    let mut connection = writers.acquire().await?;
+    let written = query.execute(&mut *connection).await;
+    if written.is_err() {
+        // Of what was begun nothing may stay: neither the transaction nor, should it not end, the connection.
+        let ended = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+        if ended.is_err() {
+            connection.close_on_drop();
+        }
+    }
+    judge(written.map(drop), |error| {
+        error.kind() == sqlx::error::ErrorKind::NotNullViolation
+    })
+}
+
+/// One statement. When not all checkpoints have moved it divides by zero, and nothing of it stays.
+async fn on_postgres(
+    database: &Database,
+    writers: &PgPool,
+    moves: &Batch,
+    tables: &[(&Table, Batch)],
+) -> Result<Written, Error> {
+    let mut bound = 0;
+    let mut of = |batch: &Batch| {
+        let rows = unnest(&batch.kinds, bound);
+        bound += batch.kinds.len();
+        rows
+    };
+    let mut sql = format!(
+        "WITH moved AS ({} RETURNING 1)",
+        checkpoints::move_those(database, &of(moves))
+    );
+    for (table, rows) in tables {
+        let upsert = table.upsert(&database.qualified(table.name), &of(rows));
+        sql.push_str(&format!(", of_{} AS ({upsert})", table.name));
+    }
+    sql.push_str(&format!(
+        " SELECT 1 / (count(*) = ${})::int FROM moved",
+        bound + 1
+    ));
+    let mut query = sqlx::query::<Postgres>(AssertSqlSafe(sql));
+    for batch in std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows)) {
+        for (kind, cells) in batch.columns() {
+            query = bind_column(query, kind, cells);
+        }
+    }
+    let query = query.bind(moves.rows.len() as i64);
+    let written = query.execute(writers).await.map(drop);
+    judge(written, |error| error.code().as_deref() == Some(DIVISION))
+}
+
+fn judge(
+    written: Result<(), sqlx::Error>,
+    is_overtaken: impl Fn(&dyn DatabaseError) -> bool,
+) -> Result<Written, Error> {
+    match written {
+        Ok(()) => Ok(Written::Whole),
+        Err(error) if error.as_database_error().is_some_and(is_overtaken) => Ok(Written::Overtaken),
+        Err(error) => Err(error.into()),
+    }
+}
