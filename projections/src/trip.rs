@@ -59,15 +59,12 @@ async fn on_sqlite(
     tables: &[(&Table, Batch)],
 ) -> Result<Written, Error> {
     let of = |batch: &Batch| values(batch.rows.len(), batch.kinds.len());
-    let mut sql = format!(
-        "BEGIN IMMEDIATE; {}; ",
-        checkpoints::move_or_fail(database, &of(moves))
-    );
-    for (table, rows) in tables {
-        sql.push_str(&table.upsert(&database.qualified(table.name), &of(rows)));
-        sql.push_str("; ");
-    }
-    sql.push_str("COMMIT");
+    let first = checkpoints::move_or_fail(database, &of(moves));
+    let upserts = tables
+        .iter()
+        .map(|(table, rows)| table.upsert(&database.qualified(table.name), &of(rows)));
+    let parts: Vec<_> = std::iter::once(first).chain(upserts).collect();
+    let sql = format!("BEGIN IMMEDIATE; {}; COMMIT", parts.join("; "));
     let rows = std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows));
     let query = rows.fold(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), |query, batch| {
         bind_cells(query, batch.rows.iter().flatten())
@@ -99,18 +96,17 @@ async fn on_postgres(
         bound += batch.kinds.len();
         rows
     };
-    let mut sql = format!(
-        "WITH moved AS ({} RETURNING 1)",
-        checkpoints::move_those(database, &of(moves))
-    );
+    let first = checkpoints::move_those(database, &of(moves));
+    let mut parts = vec![format!("moved AS ({first} RETURNING 1)")];
     for (table, rows) in tables {
         let upsert = table.upsert(&database.qualified(table.name), &of(rows));
-        sql.push_str(&format!(", of_{} AS ({upsert})", table.name));
+        parts.push(format!("of_{} AS ({upsert})", table.name));
     }
-    sql.push_str(&format!(
-        " SELECT 1 / (count(*) = ${})::int FROM moved",
+    let sql = format!(
+        "WITH {} SELECT 1 / (count(*) = ${})::int FROM moved",
+        parts.join(", "),
         bound + 1
-    ));
+    );
     let mut query = sqlx::query::<Postgres>(AssertSqlSafe(sql));
     for batch in std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows)) {
         for (kind, cells) in batch.columns() {

@@ -69,14 +69,14 @@ pub(super) async fn commit(
     connection: &mut SqliteConnection,
     groups: &[Group],
 ) -> Result<Vec<ShardId>, Failure> {
-    let moves = moves(groups)?;
+    let wanted = wanted(groups)?;
     let events: Vec<&Recorded> = groups.iter().flat_map(Group::events).collect();
     let is_large = |event: &&Recorded| blob(&event.payload).is_some();
     if events.len() <= MOST && !events.iter().any(is_large) {
         let sql = COMMITS[events.len() - 1].as_str();
         let query = events
             .iter()
-            .fold(sqlx::query(sql).bind(&moves), |query, event| {
+            .fold(sqlx::query(sql).bind(&wanted), |query, event| {
                 bind(query, event, event.payload.clone())
             });
         match query.execute(&mut *connection).await {
@@ -88,7 +88,7 @@ pub(super) async fn commit(
             Err(error) => return Err(error.into()),
         }
     }
-    commit_in_steps(connection, groups, &moves).await
+    commit_in_steps(connection, groups, &wanted).await
 }
 
 /// A row was not as it must be: a shard that has moved or does not exist, or an event that is there already.
@@ -104,9 +104,9 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     })
 }
 
-/// What moves each shard, as [`MOVE`] takes it.
-fn moves(groups: &[Group]) -> Result<String, Failure> {
-    let moves = groups.iter().map(|group| {
+/// Where each shard is to go, and from where, as [`MOVE`] takes it.
+fn wanted(groups: &[Group]) -> Result<String, Failure> {
+    let wanted = groups.iter().map(|group| {
         let (after, end) = (group.after, group.end());
         let hashes = (after.hash.to_string(), end.hash.to_string());
         (
@@ -118,18 +118,18 @@ fn moves(groups: &[Group]) -> Result<String, Failure> {
             hashes.1,
         )
     });
-    json(&moves.collect::<Vec<_>>())
+    json(&wanted.collect::<Vec<_>>())
 }
 
 /// Writes the groups whose shards are where the writer says, and no others.
 async fn commit_in_steps(
     connection: &mut SqliteConnection,
     groups: &[Group],
-    moves: &str,
+    wanted: &str,
 ) -> Result<Vec<ShardId>, Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let moved: Vec<i32> = sqlx::query_scalar(MOVE)
-        .bind(moves)
+        .bind(wanted)
         .fetch_all(&mut *transaction)
         .await?;
     let moved: Vec<_> = moved
