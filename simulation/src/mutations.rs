@@ -106,8 +106,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Copies the tracked files of the workspace. Files that are the same are left alone: what was built from
-    /// them stays built.
+    /// Copies the tracked files of the workspace, and no others. Files that are the same are left alone: what was
+    /// built from them stays built.
     pub fn copy(sources: &Path) -> Result<Self, Untried> {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| sources.join("target"), PathBuf::from);
@@ -123,7 +123,24 @@ impl Tree {
             let content = read(&sources.join(name))?;
             tree.write(name, &content)?;
         }
+        tree.keep_only(&names, Path::new(""))?;
         Ok(tree)
+    }
+
+    /// Removes what an earlier copy had and the workspace has no more.
+    fn keep_only(&self, names: &BTreeSet<&Path>, folder: &Path) -> Result<(), Untried> {
+        let path = self.tree().join(folder);
+        let told = |error| Untried::File(path.clone(), error);
+        for entry in fs::read_dir(&path).map_err(told)? {
+            let entry = entry.map_err(told)?;
+            let name = folder.join(entry.file_name());
+            if entry.file_type().map_err(told)?.is_dir() {
+                self.keep_only(names, &name)?;
+            } else if !names.contains(name.as_path()) {
+                fs::remove_file(entry.path()).map_err(told)?;
+            }
+        }
+        Ok(())
     }
 
     /// Builds the simulation with a mistake in it and plays at most so many seeds. The copy is as before
