@@ -11,7 +11,7 @@ use store::{Append, AppendError, Lease, Log, LogError};
 
 use crate::claim::{Claim, hold, violated};
 use crate::faults::Fault;
-use crate::people::Ask;
+use crate::people::Question;
 use crate::standings::STANDING_EVERY;
 use crate::world::{LEASE, SHARDS, TICK, WORKER_LEASE, World, now};
 
@@ -36,7 +36,7 @@ pub(crate) struct Engine {
     /// What is on its way to the core, in order.
     pub(crate) inbox: VecDeque<(u64, Input)>,
     /// Who waits for which answer.
-    pub(crate) tickets: BTreeMap<Ticket, Ask>,
+    pub(crate) tickets: BTreeMap<Ticket, Question>,
     /// When its core was last told something by each worker, in time of the world.
     pub(crate) heard: BTreeMap<usize, u64>,
     /// Whom it has asked to run what, durable or not.
@@ -347,9 +347,9 @@ impl World {
                 generation,
             } => self.load_run(engine, instance, generation),
             Output::Reply { ticket, answer } => {
-                if let Some(ask) = self.engines[engine].tickets.remove(&ticket) {
-                    self.audit_answer(engine, &ask, &answer);
-                    self.answered(&ask, &answer);
+                if let Some(asked) = self.engines[engine].tickets.remove(&ticket) {
+                    self.audit_answer(engine, &asked, &answer);
+                    self.answered(&asked.ask, &answer);
                 }
             }
             Output::Look {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::run::{Command, TaskCommand};
 use domain::workflow_instance::{Restart, Submission, WorkflowState};
 use domain::{Fact, InstanceId, ShardId, trigger};
-use engine::core::{Answer, Asked, Input, Refusal, Request};
+use engine::core::{Answer, Input, Refusal, Request};
 use store::Metadata;
 
 use crate::claim::{Claim, hold};
@@ -24,6 +24,13 @@ pub(crate) enum Ask {
     Command(InstanceId, Command),
     Force,
     Explain,
+}
+
+/// Something that was asked of an engine.
+pub(crate) struct Question {
+    pub(crate) ask: Ask,
+    /// The epoch in which the engine believed to decide it, when somebody else had a newer one already.
+    pub(crate) outdated: Option<u64>,
 }
 
 /// A run somebody wants, and what they were told.
@@ -242,19 +249,29 @@ impl World {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
         let engine = self.rng.below(self.engines.len() as u64) as usize;
+        let outdated = match &ask {
+            Ask::Command(instance, _) => self.outdated(engine, instance.shard()),
+            Ask::Define(_) | Ask::Start(_) | Ask::Set(_) | Ask::Force | Ask::Explain => None,
+        };
         let engine = &mut self.engines[engine];
-        engine.tickets.insert(ticket, ask);
+        engine.tickets.insert(ticket, Question { ask, outdated });
         let by = Metadata {
             actor: "user".to_owned(),
             cause: "test".to_owned(),
             trace: None,
         };
-        let asked = Asked {
+        let asked = engine::core::Asked {
             ticket,
             request,
             by,
         };
         engine.inbox.push_back((self.now, Input::Asked(asked)));
+    }
+
+    /// The epoch in which an engine has a shard, when there is a newer one.
+    pub(crate) fn outdated(&self, engine: usize, shard: ShardId) -> Option<u64> {
+        let (epoch, _) = self.engines[engine].told.get(&shard)?;
+        (*epoch < self.newest_epoch(shard)).then_some(*epoch)
     }
 
     /// Whoever would have answered is gone.

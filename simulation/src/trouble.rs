@@ -178,8 +178,8 @@ impl World {
             format!("{how}; e{number} follows")
         });
         self.forget_links(index);
-        for ask in std::mem::take(&mut gone.tickets).into_values() {
-            self.unanswered(&ask);
+        for asked in std::mem::take(&mut gone.tickets).into_values() {
+            self.unanswered(&asked.ask);
         }
         if self.log_is_away() {
             return;

@@ -18,7 +18,7 @@ use proto::worker::engine_message::Body;
 use store::Metadata;
 
 use crate::claim::{Claim, given, hold, violated};
-use crate::people::Ask;
+use crate::people::{Ask, Question};
 use crate::world::{SHARDS, World, now};
 use processes::{about, said};
 
@@ -117,7 +117,23 @@ impl World {
     }
 
     /// What somebody is told is in the log when they are told.
-    pub(crate) fn audit_answer(&self, engine: usize, ask: &Ask, answer: &Result<Answer, Refusal>) {
+    pub(crate) fn audit_answer(
+        &self,
+        engine: usize,
+        Question { ask, outdated }: &Question,
+        answer: &Result<Answer, Refusal>,
+    ) {
+        // The log would have refused a word from it: so it can only have said what it remembered.
+        if let (Ask::Command(instance, command), Some(epoch)) = (ask, outdated)
+            && matches!(answer, Ok(_) | Err(Refusal::Rejected(_)))
+        {
+            let still = self.outdated(engine, instance.shard());
+            hold(Claim::NewestOwner, still != Some(*epoch), || {
+                format!(
+                    "epoch {epoch} was over when {command:?} of {instance} was asked, and it answered {answer:?}"
+                )
+            });
+        }
         let Ok(answer) = answer else { return };
         let (shard, head) = match answer {
             Answer::Defined { code, head, .. } => (code.shard(SHARDS), *head),
