@@ -11,7 +11,7 @@ use store::Append;
 use crate::claim::{Claim, given, hold, violated};
 use crate::faults::Fault;
 use crate::worker::id_of;
-use crate::world::{WORKER_LEASE, World};
+use crate::world::{TICK, WORKER_LEASE, World};
 
 /// How soon a process that should not run any more is gone, once its worker can be told.
 const STRAY: u64 = 2_500_000;
@@ -86,13 +86,20 @@ impl World {
         }
     }
 
+    /// Also that what the owner has to write gets to the log: a slow log has appends on their way when it is slow
+    /// no more.
     fn owner_hears(&self, shard: ShardId, worker: usize) -> bool {
         let newest = self.newest_epoch(shard);
+        let at_once = self.now + 3 * TICK;
         let mut engines = self.engines.iter().enumerate();
         engines.any(|(index, engine)| {
             let known = engine.core.remembered(shard);
             known.is_some_and(|known| known.epoch == newest)
                 && engine.paused_until < self.now
+                && engine
+                    .appends
+                    .back()
+                    .is_none_or(|(due, ..)| *due <= at_once)
                 && self.is_whole(worker, index)
         })
     }
