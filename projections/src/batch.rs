@@ -235,6 +235,20 @@ mod tests {
         }
     }
 
+    /// The same, and another run is deleted: what removes rows takes several trips on either database.
+    fn advance_and_delete(shard: ShardId, from: u64, state: WorkflowState) -> Advance {
+        let mut advance = advance(shard, from, state);
+        let fact = Fact::Workflow(InstanceId::new(2, shard), Event::Deleted {});
+        let mut chain = Chain {
+            head: advance.to,
+            hash: advance.mark,
+        };
+        let event = chain.record(shard, &fact, 1, "{}", Timestamp(2));
+        (advance.to, advance.mark) = (event.seq, event.hash);
+        advance.events.push(Understood::new(&event).unwrap());
+        advance
+    }
+
     /// The states of all runs and the checkpoints of both shards.
     async fn look(database: &Database) -> (Vec<i64>, Vec<Places>) {
         let table = database.qualified(workflow_instances::TABLE.name);
@@ -245,6 +259,21 @@ mod tests {
             rows.into_iter().flatten().filter_map(Cell::int).collect(),
             places.into_values().collect(),
         )
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_second_writes_nothing_in_several_trips_either() {
+        for (database, _folder) in databases().await {
+            let first = [advance_and_delete(HERE, 0, WorkflowState::Success)];
+            let second = [advance_and_delete(HERE, 0, WorkflowState::Failure)];
+            let written = write(&database, &first, &[]).await.unwrap();
+            assert_eq!(written, Written::Whole);
+            let before = look(&database).await;
+            assert_eq!(before, (vec![7], vec![[2; ALL], [0; ALL]]));
+            let written = write(&database, &second, &[]).await.unwrap();
+            assert_eq!(written, Written::Overtaken);
+            assert_eq!(look(&database).await, before);
+        }
     }
 
     #[tokio::test]
