@@ -171,9 +171,12 @@ impl Definitions {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use domain::InstanceId;
     use domain::workflow_instance::{Event, WorkflowState};
     use store::{Chain, Hash};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::cell::Cell;
@@ -273,6 +276,25 @@ mod tests {
             let written = write(&database, &second, &[]).await.unwrap();
             assert_eq!(written, Written::Overtaken);
             assert_eq!(look(&database).await, before);
+        }
+    }
+
+    /// The server ends what nobody goes on with: a process that was suspended, or a machine that is gone.
+    #[tokio::test]
+    async fn whoever_falls_asleep_between_two_trips_keeps_the_next_one_waiting_for_seconds_only() {
+        for (database, _folder) in databases().await {
+            if matches!(database, Database::Sqlite { .. }) {
+                // There the transaction ends with the process that began it.
+                continue;
+            }
+            let batch = [advance(HERE, 0, WorkflowState::Success)];
+            let mut asleep = database.begin().await.unwrap();
+            let moved = checkpoints::advance(&database, &mut asleep, &batch).await;
+            assert!(moved.unwrap());
+            let written = timeout(Duration::from_mins(1), write(&database, &batch, &[])).await;
+            let written = written.expect("it does not wait for ever").unwrap();
+            assert_eq!(written, Written::Whole);
+            assert!(asleep.commit().await.is_err(), "it is over");
         }
     }
 
