@@ -147,7 +147,7 @@ fn shut(end: &TcpStream) {
 }
 
 fn connect(here: TcpStream, port: u16, shared: &Arc<Shared>) {
-    let caller = here.peer_addr().ok().and_then(|peer| owner(peer.port()));
+    let caller = caller(&here);
     let Ok(there) = TcpStream::connect(("127.0.0.1", port)) else {
         return;
     };
@@ -190,19 +190,50 @@ fn carry(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared, caller: Opti
     shut(to);
 }
 
-/// The process that has this port of this machine as its end of a connection.
-fn owner(port: u16) -> Option<u32> {
+/// How often it is looked for who has opened a connection: what the kernel lists while connections come and go
+/// is not always whole.
+const LOOKS: usize = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// The process that has opened this connection.
+fn caller(here: &TcpStream) -> Option<u32> {
+    let ends = [
+        here.peer_addr().ok()?.port(),
+        here.local_addr().ok()?.port(),
+    ];
+    (0..LOOKS).find_map(|look| {
+        if look > 0 {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+        owner(ends)
+    })
+}
+
+/// The process that has the first of these ports of this machine as its end of a connection to the second.
+/// The port alone would not do: an older connection from it to elsewhere may not be forgotten yet.
+fn owner(ends: [u16; 2]) -> Option<u32> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let mine = format!("0100007F:{port:04X}");
+    let [mine, other] = ends.map(|port| format!("0100007F:{port:04X}"));
     let inode = table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        (fields.get(1) == Some(&mine.as_str())).then(|| fields.get(9).copied())?
+        let it = fields.get(1) == Some(&mine.as_str()) && fields.get(2) == Some(&other.as_str());
+        it.then(|| fields.get(9).copied())?
     })?;
     let socket = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    processes
+    let owners: Vec<u32> = processes
         .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .find(|process: &u32| has_open(*process, Path::new(&socket)))
+        .filter(|process| has_open(*process, Path::new(&socket)))
+        .collect();
+    // A child that is just being born has all that its parent has.
+    let born_to = |process: u32| parent(process).is_some_and(|parent| owners.contains(&parent));
+    owners.iter().copied().find(|process| !born_to(*process))
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn has_open(process: u32, file: &Path) -> bool {
@@ -250,6 +281,42 @@ mod tests {
         let mut all = String::new();
         server.read_to_string(&mut all).unwrap();
         assert_eq!(all, "hello");
+    }
+
+    /// A client at this port, or at any if it is 0, which may have been another one's a moment ago.
+    fn client_at(port: u16, to: SocketAddr) -> TcpStream {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind(([127, 0, 0, 1], port).into()).unwrap();
+            let client = socket.connect(to).await.unwrap().into_std().unwrap();
+            client.set_nonblocking(false).unwrap();
+            client
+        })
+    }
+
+    #[test]
+    fn who_has_opened_a_connection_is_found_though_its_port_has_just_been_used_for_others() {
+        let mut port = 0;
+        for _ in 0..16 {
+            let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = client_at(port, elsewhere.local_addr().unwrap());
+            port = client.local_addr().unwrap().port();
+            let other = elsewhere.accept().unwrap().0;
+            // Whoever hangs up first has to keep the port in mind for a while.
+            shut(&client);
+            drop((client, other));
+        }
+        let (wire, listener) = listen();
+        let mut client = client_at(port, wire.address);
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        assert_eq!(wire.cut(Whom::Process(std::process::id())), 1);
     }
 
     #[test]
