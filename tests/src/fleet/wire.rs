@@ -55,6 +55,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Rules {
     held: Vec<(Whom, Way)>,
+    /// How often that was changed.
+    changes: u64,
     delay: Duration,
     open: Vec<Connection>,
 }
@@ -91,13 +93,13 @@ impl Wire {
 
     /// From now on nothing of them gets through this way.
     pub fn hold(&self, whom: Whom, way: Way) {
-        self.shared.lock().held.push((whom, way));
+        self.shared.change(|held| held.push((whom, way)));
     }
 
     /// What was held goes on, and everything after it.
     pub fn release(&self, whom: Whom, way: Way) {
-        self.shared.lock().held.retain(|held| *held != (whom, way));
-        self.shared.changed.notify_all();
+        self.shared
+            .change(|held| held.retain(|held| *held != (whom, way)));
     }
 
     /// Every piece takes so much longer, either way.
@@ -107,9 +109,16 @@ impl Wire {
 
     /// Breaks their connections; new ones may be made. Answers how many there were.
     pub fn cut(&self, whom: Whom) -> usize {
-        let mut rules = self.shared.lock();
-        let broken = rules.open.extract_if(.., |open| whom.is(&open.caller));
-        let broken: Vec<_> = broken.collect();
+        let callers: Vec<_> = {
+            let rules = self.shared.lock();
+            rules.open.iter().map(|open| open.caller.clone()).collect()
+        };
+        let meant: Vec<_> = callers.iter().filter(|caller| whom.is(caller)).collect();
+        let is_meant = |open: &mut Connection| {
+            let mut meant = meant.iter();
+            meant.any(|caller| Arc::ptr_eq(caller, &open.caller))
+        };
+        let broken: Vec<_> = self.shared.lock().open.extract_if(.., is_meant).collect();
         for end in broken.iter().flat_map(|open| &open.ends) {
             shut(end);
         }
@@ -122,22 +131,28 @@ impl Shared {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until bytes may pass.
-    fn pass(&self, caller: &Caller, way: Way) {
+    fn change(&self, change: impl FnOnce(&mut Vec<(Whom, Way)>)) {
         let mut rules = self.lock();
-        while rules
-            .held
-            .iter()
-            .any(|(whom, held)| whom.is(caller) && *held == way)
-        {
-            rules = self
-                .changed
-                .wait(rules)
-                .unwrap_or_else(PoisonError::into_inner);
+        change(&mut rules.held);
+        rules.changes += 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until bytes may pass. Whom a rule means is found out while nobody else waits for the rules.
+    fn pass(&self, caller: &Caller, way: Way) {
+        loop {
+            let rules = self.lock();
+            let (held, changes, delay) = (rules.held.clone(), rules.changes, rules.delay);
+            drop(rules);
+            if !held
+                .iter()
+                .any(|(whom, held)| *held == way && whom.is(caller))
+            {
+                return thread::sleep(delay);
+            }
+            let unchanged = |rules: &mut Rules| rules.changes == changes;
+            drop(self.changed.wait_while(self.lock(), unchanged));
         }
-        let delay = rules.delay;
-        drop(rules);
-        thread::sleep(delay);
     }
 }
 
@@ -206,7 +221,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 struct Caller {
     /// The ports of its end and of ours.
     ports: [u16; 2],
-    socket: OnceLock<PathBuf>,
+    /// What the kernel calls its end. None: that was closed before anybody asked.
+    socket: OnceLock<Option<PathBuf>>,
 }
 
 impl Caller {
@@ -221,24 +237,18 @@ impl Caller {
     }
 
     fn is(&self, process: u32) -> bool {
-        self.socket()
-            .is_some_and(|socket| has_open(process, socket))
+        let socket = self.socket.get_or_init(|| self.look());
+        let socket = socket.as_ref();
+        socket.is_some_and(|socket| has_open(process, socket))
     }
 
-    /// What the kernel calls its end. None once that is closed.
-    fn socket(&self) -> Option<&PathBuf> {
-        for look in 0..LOOKS {
-            if self.socket.get().is_some() {
-                break;
-            }
+    fn look(&self) -> Option<PathBuf> {
+        (0..LOOKS).find_map(|look| {
             if look > 0 {
                 thread::sleep(BETWEEN_LOOKS);
             }
-            if let Some(found) = socket(self.ports) {
-                return Some(self.socket.get_or_init(|| found));
-            }
-        }
-        self.socket.get()
+            socket(self.ports)
+        })
     }
 }
 
