@@ -54,7 +54,7 @@ pub(crate) enum Written {
     Overtaken,
 }
 
-/// Folds all of it, or nothing. Never drop the future of this call.
+/// Folds all of it, or nothing.
 pub(crate) async fn write(
     database: &Database,
     advances: &[Advance],

@@ -2,7 +2,8 @@
 //! them, and when a batch is small the trips are most of what it costs.
 
 use sqlx::error::DatabaseError;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite};
+use store::sql::Connections;
 
 use crate::Error;
 use crate::batch::{Advance, Written};
@@ -20,7 +21,7 @@ const SHARDS: usize = 2;
 const DIVISION: &str = "22012";
 
 /// Moves the checkpoints and writes the rows, all or nothing. Answers nothing when this is no batch for one
-/// trip. Never drop the future of this call.
+/// trip.
 pub(crate) async fn write(
     database: &Database,
     advances: &[Advance],
@@ -54,7 +55,7 @@ pub(crate) async fn write(
 /// column does not take.
 async fn on_sqlite(
     database: &Database,
-    writers: &SqlitePool,
+    writers: &Connections<Sqlite>,
     moves: &Batch,
     tables: &[(&Table, Batch)],
 ) -> Result<Written, Error> {
@@ -69,14 +70,11 @@ async fn on_sqlite(
     let query = rows.fold(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), |query, batch| {
         bind_cells(query, batch.rows.iter().flatten())
     });
-    let mut connection = writers.acquire().await?;
-    let written = query.execute(&mut *connection).await;
-    if written.is_err() {
-        // Of what was begun nothing may stay: neither the transaction nor, should it not end, the connection.
-        let ended = sqlx::query("ROLLBACK").execute(&mut *connection).await;
-        if ended.is_err() {
-            connection.close_on_drop();
-        }
+    let mut lent = writers.lend().await?;
+    let written = query.execute(&mut *lent).await;
+    // Of what was begun nothing may stay: neither the transaction nor, should it not end, the connection.
+    if written.is_ok() || sqlx::query("ROLLBACK").execute(&mut *lent).await.is_ok() {
+        lent.give_back();
     }
     judge(written.map(drop), |error| {
         error.kind() == sqlx::error::ErrorKind::NotNullViolation
@@ -86,7 +84,7 @@ async fn on_sqlite(
 /// One statement. When not all checkpoints have moved it divides by zero, and nothing of it stays.
 async fn on_postgres(
     database: &Database,
-    writers: &PgPool,
+    writers: &Connections<Postgres>,
     moves: &Batch,
     tables: &[(&Table, Batch)],
 ) -> Result<Written, Error> {
@@ -114,7 +112,11 @@ async fn on_postgres(
         }
     }
     let query = query.bind(moves.rows.len() as i64);
-    let written = query.execute(writers).await.map(drop);
+    let mut lent = writers.lend().await?;
+    let written = query.execute(&mut *lent).await.map(drop);
+    if written.is_ok() {
+        lent.give_back();
+    }
     judge(written, |error| error.code().as_deref() == Some(DIVISION))
 }
 
