@@ -2,8 +2,12 @@
 //! [`Cell`]s; what they mean is the tables' business.
 //!
 //! On PostgreSQL the tables are in the log's database, in a schema of their own. On SQLite they are in a
-//! file beside the log's, so that the log's one writer is never blocked by them; there a commit does not
-//! wait for the disk, because a crash that takes the last transactions takes this process too.
+//! file beside the log's, so that the log's one writer is never blocked by them.
+//!
+//! A commit does not wait for the disk: what a crash of the machine takes from the tables comes back from the log.
+//! On SQLite it takes this process too. On PostgreSQL it does not, so whoever must see a position has the
+//! database say in the same statement that it is still there ([`Database::not_behind`]), and the runner looks
+//! where the tables are even when nothing happens.
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +30,8 @@ const READERS: usize = 8;
 const VALUES: usize = 700;
 /// Connections for the runner and for one rebuild beside it.
 const WRITERS: usize = 2;
+/// `PostgreSQL`'s division by zero, by which a statement is made to fail.
+pub(crate) const DIVISION: &str = "22012";
 
 /// Connections for reading and for writing.
 #[derive(Clone, Debug)]
@@ -61,26 +67,35 @@ impl Database {
                 })
             }
             store::Database::Postgres(options) => {
-                // A commit waits for the disk: this process lives on when the server crashes, has told readers
-                // how far the tables are, and must not find them behind that again.
-                let durable = options
+                let prompt = options
                     .as_ref()
                     .clone()
-                    .options([("synchronous_commit", "on")]);
+                    .options([("synchronous_commit", "off")]);
                 Ok(Self::Postgres {
                     readers: Connections::new(options.as_ref().clone(), READERS),
-                    writers: Connections::new(durable, WRITERS),
+                    writers: Connections::new(prompt, WRITERS),
                 })
             }
         }
     }
 
-    /// Whether a commit is on the disk when it is answered.
-    pub(crate) const fn waits_for_the_disk(&self) -> bool {
+    /// Whether what was committed can be gone while this process lives.
+    pub(crate) const fn forgets(&self) -> bool {
         match self {
             Self::Sqlite { .. } => false,
             Self::Postgres { .. } => true,
         }
+    }
+
+    /// The condition of a `SELECT` that fails ([`Error::Behind`]) when the tables have not come to a place of a
+    /// shard, the two `?`; none where they do not fall behind what this process knows of them.
+    pub(crate) fn not_behind(&self) -> Option<String> {
+        self.forgets().then(|| {
+            let checkpoints = self.qualified("checkpoints");
+            format!(
+                "(SELECT 1 / count(*)::int FROM {checkpoints} WHERE shard = ? AND seq >= ?) = 1"
+            )
+        })
     }
 
     /// Begins a transaction that writes.
@@ -131,6 +146,16 @@ impl Database {
         }
     }
 
+    /// The numbers of a JSON list that is the only argument.
+    pub(crate) fn listed(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "SELECT value FROM json_each(?)",
+            Self::Postgres { .. } => {
+                "SELECT value::bigint FROM json_array_elements_text($1::json)"
+            }
+        }
+    }
+
     /// The name of a table as statements must write it.
     pub(crate) fn qualified(&self, table: &str) -> String {
         match self {
@@ -164,6 +189,9 @@ impl Tx {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(_) => {
+                // Nobody shall find the tables gone when the server has crashed.
+                self.execute("SET LOCAL synchronous_commit = on", &[])
+                    .await?;
                 // "IF NOT EXISTS" alone fails when two processes create at the same moment.
                 self.execute("SELECT pg_advisory_xact_lock(7236129012)", &[])
                     .await?;
@@ -383,7 +411,7 @@ fn postgres_query<'a>(sql: &str, arguments: &[Cell]) -> Query<'a, Postgres, PgAr
     query
 }
 
-fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
+pub(crate) fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
     let cell = |(index, kind): (usize, &Kind)| {
         Ok(match kind {
             Kind::Int => row.try_get::<Option<i64>, _>(index)?.map(Cell::Int),
@@ -394,7 +422,7 @@ fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
     kinds.iter().enumerate().map(cell).collect()
 }
 
-fn postgres_cells(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
+pub(crate) fn postgres_cells(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
     let cell = |(index, kind): (usize, &Kind)| {
         Ok(match kind {
             Kind::Int => row.try_get::<Option<i64>, _>(index)?.map(Cell::Int),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::batch::{self, Advance, Definitions, Understood, Written};
 use crate::shard::{Shard, understand};
-use crate::{Error, Shared, TABLES, checkpoints};
+use crate::{Error, Shared, checkpoints};
 
 /// How often the log is asked for its heads.
 const POLL: Duration = Duration::from_millis(100);
@@ -78,7 +78,7 @@ struct Work {
     log: Arc<dyn Log>,
     shards: BTreeMap<ShardId, Shard>,
     definitions: Definitions,
-    /// Every table is there, and every checkpoint has its row.
+    /// Every table is there, and every checkpoint.
     ready: bool,
     /// The database knows better where the checkpoints are.
     stale: bool,
@@ -172,14 +172,14 @@ impl Work {
         let fetched = self.definitions.fetch(self.log.as_ref(), events()).await?;
         // Whatever happens now, it is not known where the checkpoints are until it has succeeded.
         self.stale = true;
-        match batch::write(&self.shared.database, &advances, &fetched).await? {
-            Written::Whole => {
-                store::sql::linger(self.shared.commit_delay).await;
+        let asked = self.shared.endings.among(events());
+        match batch::write(&self.shared.database, &advances, &fetched, &asked).await? {
+            Written::Whole(shown) => {
                 self.shared.commits.fetch_add(1, SeqCst);
                 self.stale = false;
                 self.definitions.remember(&fetched);
+                self.shared.endings.tell(events(), shown);
                 for advance in &advances {
-                    self.shared.endings.tell(&advance.events);
                     if let Some(shard) = self.shards.get_mut(&advance.shard) {
                         shard.wrote(advance);
                     }
@@ -195,21 +195,19 @@ impl Work {
         let mut advances = Vec::new();
         let due = self.shards.values().filter(|shard| shard.is_due()).count();
         // The same for each of them, so that a busy shard keeps no other waiting.
-        let page = (BATCH / due.max(1)).max(LEAST) as u64;
+        let page = (BATCH / due.max(1)).max(LEAST);
         for shard in self.shards.values_mut().filter(|shard| shard.is_due()) {
-            let turn = shard.turn();
-            let limit = (turn.until - turn.from).min(page) as usize;
-            let (events, flaw) = match understand(shard.fed(turn.from, limit)) {
+            let from = shard.at();
+            let (events, flaw) = match understand(shard.fed(page)) {
                 (fed, None) if fed.is_empty() => {
-                    read(self.log.as_ref(), shard.id, turn.from, limit).await?
+                    read(self.log.as_ref(), shard.id, from, page).await?
                 }
                 fed => fed,
             };
             match (events.last().map(|last| (last.seq, last.hash)), flaw) {
                 (Some((to, mark)), _) => advances.push(Advance {
                     shard: shard.id,
-                    tables: turn.tables,
-                    from: turn.from,
+                    from,
                     to,
                     mark,
                     events,
@@ -233,7 +231,8 @@ impl Work {
         }
     }
 
-    /// Asks the log how far it is, and where something lags, the database how far the tables are.
+    /// Asks the log how far it is, and the database how far the tables are: where it cannot have forgotten
+    /// anything, only when something lags.
     async fn poll(&mut self) -> Result<(), Error> {
         let infos = self.log.shard_infos().await?;
         let heads = |info: &store::ShardInfo| (info.shard, info.head);
@@ -241,6 +240,7 @@ impl Work {
         let now = Instant::now();
         let lags = |shard: &Shard| heads.get(&shard.id).is_some_and(|head| shard.at() < *head);
         if self.stale
+            || self.shared.database.forgets()
             || self
                 .shards
                 .values()
@@ -264,8 +264,14 @@ impl Work {
         let places = checkpoints::load(&self.shared.database).await?;
         for shard in self.shards.values_mut() {
             match places.get(&shard.id) {
-                Some(places) => shard.see_places(*places),
-                // Somebody has dropped a table and with it the checkpoints.
+                Some(at) => {
+                    if *at < shard.at() {
+                        // What the database has forgotten may have held definitions, too.
+                        self.definitions.forget();
+                    }
+                    shard.see_place(*at);
+                }
+                // Somebody has dropped the tables and with them the checkpoints.
                 None => self.ready = false,
             }
         }
@@ -273,19 +279,13 @@ impl Work {
         Ok(())
     }
 
-    /// Creates tables that somebody has dropped, and gives every projection a checkpoint in every shard.
-    /// Tables of another log than this one, for example
-    /// of one that was deleted, are emptied first.
+    /// Creates tables that somebody has dropped, and checkpoints that are not there yet. Tables of another log
+    /// than this one, for example of one that was deleted, are emptied first.
     async fn begin(&mut self) -> Result<(), Error> {
         let database = &self.shared.database;
         self.definitions.forget();
         checkpoints::create(database).await?;
-        let mut tx = database.begin().await?;
-        for table in TABLES {
-            let shards = self.log.shards();
-            checkpoints::begin(database, &mut tx, table.name, table.version, shards).await?;
-        }
-        tx.commit().await?;
+        checkpoints::begin(database, self.log.shards()).await?;
         for (shard, seq, mark) in checkpoints::marks(database).await? {
             match self.log.read(shard, seq - 1, 1).await {
                 Ok(events) if events.first().is_some_and(|e| e.hash.to_string() == mark) => {}
