@@ -5,12 +5,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{Fact, InstanceId, workflow_instance};
+use domain::{AggregateType, Fact, InstanceId, workflow_instance};
+use store::Recorded;
 use tokio::sync::watch;
 
 use crate::Shared;
 use crate::batch::Understood;
 use crate::workflow_instances::InstanceRow;
+
+/// What the log calls the end of a run.
+const FINISHED: &str = "finished";
 
 /// What is told of a run that has ended: how the tables show it, if that was read.
 type Shown = Option<Arc<InstanceRow>>;
@@ -45,6 +49,21 @@ impl Endings {
         ended.sort_unstable();
         ended.dedup();
         ended
+    }
+
+    /// Whether a run ends here that somebody waits for.
+    pub(crate) fn concern<'a>(&self, events: impl IntoIterator<Item = &'a Recorded>) -> bool {
+        let waiting = self.waiting();
+        if waiting.is_empty() {
+            return false;
+        }
+        events
+            .into_iter()
+            .filter(|event| {
+                event.stream.kind == AggregateType::WorkflowInstance && event.event_type == FINISHED
+            })
+            .filter_map(|event| event.stream.id.parse().ok())
+            .any(|id| waiting.contains_key(&InstanceId(id)))
     }
 
     /// These events are in the tables now, which show these runs like this.
@@ -88,6 +107,8 @@ impl Ending {
                 .or_insert_with(|| watch::Sender::new(None));
             teller.subscribe()
         };
+        // The end may be here already, and rest.
+        shared.callers.look();
         Self {
             shared,
             id,
@@ -116,5 +137,20 @@ impl Drop for Ending {
         {
             waiting.remove(&self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_run_is_called_what_the_log_calls_it() {
+        let end = workflow_instance::Event::Finished {
+            state: workflow_instance::WorkflowState::Success,
+            reason: String::new(),
+            var_pool: Vec::new(),
+        };
+        assert_eq!(Fact::Workflow(InstanceId(1), end).event_type(), FINISHED);
     }
 }

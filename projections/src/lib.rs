@@ -8,6 +8,7 @@
 
 mod alerts;
 mod batch;
+mod callers;
 mod cell;
 mod checkpoints;
 mod database;
@@ -46,6 +47,7 @@ pub use task_instances::TaskRow;
 pub use workflow_definitions::DefinitionRow;
 pub use workflow_instances::{InstanceRow, ParentTask};
 
+use callers::Callers;
 use database::Database;
 use endings::Endings;
 use table::Table;
@@ -124,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     /// How far this process knows the tables to be.
     pub(crate) progress: watch::Sender<Progress>,
+    /// Who waits for a place.
+    pub(crate) callers: Callers,
     /// Who waits for the end of a run.
     pub(crate) endings: Endings,
     /// The transactions in which this process has folded events.
@@ -141,6 +145,7 @@ impl Projections {
         Ok(Self {
             shared: Arc::new(Shared {
                 progress: watch::Sender::new(Progress::default()),
+                callers: Callers::default(),
                 endings: Endings::default(),
                 commits: AtomicU64::new(0),
                 database,

@@ -285,11 +285,13 @@ impl Reader {
     ) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
         let mut progress = self.shared.progress.subscribe();
+        let mut call = None;
         loop {
             let known = progress.borrow_and_update().at.get(&shard).copied();
             if known.unwrap_or(0) >= seq {
                 return Ok(true);
             }
+            call.get_or_insert_with(|| self.shared.callers.call());
             let patrol = (Instant::now() + PATROL).min(deadline);
             if let Ok(Ok(())) = tokio::time::timeout_at(patrol, progress.changed()).await {
                 continue;

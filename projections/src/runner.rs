@@ -22,6 +22,9 @@ use crate::{Error, Shared, checkpoints};
 
 /// How often the log is asked for its heads.
 const POLL: Duration = Duration::from_millis(100);
+/// How long what was fed may rest before it is folded, when nobody waits for it: what follows soon is folded with
+/// it, and is not kept waiting by it.
+const REST: Duration = Duration::from_millis(5);
 /// Events of all shards in one transaction, about.
 const BATCH: usize = 20_000;
 /// Events of one shard in one transaction, however many shards are due.
@@ -64,6 +67,7 @@ pub(crate) fn spawn(
         definitions: Definitions::default(),
         ready: false,
         stale: true,
+        rest: None,
         not_before: Instant::now(),
         back_off: BACK_OFF,
     };
@@ -82,6 +86,8 @@ struct Work {
     ready: bool,
     /// The database knows better where the checkpoints are.
     stale: bool,
+    /// What was fed is folded then; none when there is nothing.
+    rest: Option<Instant>,
     /// Nothing is tried before this, after an error.
     not_before: Instant,
     back_off: Duration,
@@ -97,16 +103,26 @@ impl Work {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
+        let shared = Arc::clone(&self.shared);
         loop {
+            let rest = self.rest.unwrap_or_else(Instant::now);
             tokio::select! {
                 _ = stop.changed() => break,
                 batch = feed.recv(), if open => match batch {
                     Some(batch) => self.feed(batch),
                     None => open = false,
                 },
-                _ = poll.tick() => self.attempt_poll().await,
+                () = shared.callers.called() => self.look(),
+                () = tokio::time::sleep_until(rest), if self.rest.is_some() => {}
+                _ = poll.tick() => {
+                    self.attempt_poll().await;
+                    self.rest = Some(Instant::now());
+                }
             }
-            self.work(&mut feed, &stop).await;
+            if self.rest.is_some_and(|rest| rest <= Instant::now()) {
+                self.work(&mut feed, &stop).await;
+                self.rest = None;
+            }
         }
         self.not_before = Instant::now();
         self.work(&mut feed, &stop).await;
@@ -116,6 +132,11 @@ impl Work {
         let Some(first) = batch.first().map(|event| event.shard) else {
             return;
         };
+        let now = Instant::now();
+        if self.is_wanted(batch.iter()) {
+            self.rest = Some(now);
+        }
+        self.rest.get_or_insert(now + REST);
         if batch.iter().all(|event| event.shard == first) {
             if let Some(shard) = self.shards.get_mut(&first) {
                 shard.feed(batch);
@@ -127,6 +148,17 @@ impl Work {
             let own = batch.iter().filter(|event| event.shard == *id);
             shard.feed(own.cloned().collect());
         }
+    }
+
+    /// Somebody has begun to wait: perhaps for what rests.
+    fn look(&mut self) {
+        if self.rest.is_some() && self.is_wanted(self.shards.values().flat_map(Shard::rest)) {
+            self.rest = Some(Instant::now());
+        }
+    }
+
+    fn is_wanted<'a>(&self, events: impl Iterator<Item = &'a Recorded>) -> bool {
+        self.shared.callers.any() || self.shared.endings.concern(events)
     }
 
     /// Folds until nothing is due or something fails.

@@ -71,6 +71,11 @@ impl Shard {
         self.stopped.is_none() && (self.catching_up || !self.waiting.is_empty())
     }
 
+    /// The events that wait in memory.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &Recorded> {
+        self.waiting.iter().flat_map(|batch| batch.iter())
+    }
+
     /// How many events wait in memory.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting_events
