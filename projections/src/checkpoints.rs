@@ -26,8 +26,11 @@ fn everything() -> impl Iterator<Item = (&'static str, i64)> {
 /// What a checkpoint says of the tables that it is for: their names and versions in one number (FNV-1a). Who
 /// makes other tables moves no checkpoint of these.
 fn make() -> i64 {
-    let bytes = everything()
-        .flat_map(|(name, version)| name.bytes().chain(version.to_le_bytes()).collect::<Vec<_>>());
+    let bytes = everything().flat_map(|(name, version)| {
+        name.bytes()
+            .chain(version.to_le_bytes())
+            .collect::<Vec<_>>()
+    });
     let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.fold(0xcbf2_9ce4_8422_2325, add) as i64
 }
@@ -238,10 +241,7 @@ pub(crate) async fn advance(
 ) -> Result<bool, Error> {
     let moves = moves(advances);
     let touched = tx
-        .execute_batch(
-            |rows| move_those(database, rows, moves.rows.len()),
-            &moves,
-        )
+        .execute_batch(|rows| move_those(database, rows, moves.rows.len()), &moves)
         .await?;
     Ok(touched == moves.rows.len() as u64)
 }

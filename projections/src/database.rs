@@ -150,9 +150,7 @@ impl Database {
     pub(crate) fn listed(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "SELECT value FROM json_each(?)",
-            Self::Postgres { .. } => {
-                "SELECT value::bigint FROM json_array_elements_text($1::json)"
-            }
+            Self::Postgres { .. } => "SELECT value::bigint FROM json_array_elements_text($1::json)",
         }
     }
 

@@ -22,6 +22,8 @@ use crate::{Error, Shared, checkpoints};
 
 /// How often the log is asked for its heads.
 const POLL: Duration = Duration::from_millis(100);
+/// How often the tables are looked at although nothing seems to lag, where they may be forgotten.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long what was fed may rest before it is folded, when nobody waits for it: what follows soon is folded with
 /// it, and is not kept waiting by it.
 const REST: Duration = Duration::from_millis(5);
@@ -67,6 +69,7 @@ pub(crate) fn spawn(
         definitions: Definitions::default(),
         ready: false,
         stale: true,
+        looked: Instant::now(),
         rest: None,
         not_before: Instant::now(),
         back_off: BACK_OFF,
@@ -86,6 +89,8 @@ struct Work {
     ready: bool,
     /// The database knows better where the checkpoints are.
     stale: bool,
+    /// When it was last looked where the checkpoints are.
+    looked: Instant,
     /// What was fed is folded then; none when there is nothing.
     rest: Option<Instant>,
     /// Nothing is tried before this, after an error.
@@ -263,8 +268,8 @@ impl Work {
         }
     }
 
-    /// Asks the log how far it is, and the database how far the tables are: where it cannot have forgotten
-    /// anything, only when something lags.
+    /// Asks the log how far it is, and where something lags or may have been forgotten, the database how far the
+    /// tables are.
     async fn poll(&mut self) -> Result<(), Error> {
         let infos = self.log.shard_infos().await?;
         let heads = |info: &store::ShardInfo| (info.shard, info.head);
@@ -272,7 +277,7 @@ impl Work {
         let now = Instant::now();
         let lags = |shard: &Shard| heads.get(&shard.id).is_some_and(|head| shard.at() < *head);
         if self.stale
-            || self.shared.database.forgets()
+            || (self.shared.database.forgets() && self.looked.elapsed() >= LOOK)
             || self
                 .shards
                 .values()
@@ -308,6 +313,7 @@ impl Work {
             }
         }
         self.stale = false;
+        self.looked = Instant::now();
         Ok(())
     }
 

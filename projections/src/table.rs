@@ -97,7 +97,10 @@ impl Table {
 
     /// All columns of a table that a statement calls by this name.
     pub(crate) fn list_of(&self, name: &str) -> String {
-        let columns: Vec<_> = self.names().map(|column| format!("{name}.{column}")).collect();
+        let columns: Vec<_> = self
+            .names()
+            .map(|column| format!("{name}.{column}"))
+            .collect();
         columns.join(", ")
     }
 

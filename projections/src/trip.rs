@@ -48,9 +48,11 @@ pub(crate) async fn write(
                 .await
                 .map(Some)
         }
-        Database::Postgres { writers, .. } => on_postgres(database, writers, &moves, &tables, asked)
-            .await
-            .map(Some),
+        Database::Postgres { writers, .. } => {
+            on_postgres(database, writers, &moves, &tables, asked)
+                .await
+                .map(Some)
+        }
     }
 }
 

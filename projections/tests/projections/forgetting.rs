@@ -44,7 +44,12 @@ async fn what_a_crash_takes_from_the_tables_is_not_shown_as_if_it_had_never_been
         feed.try_send(batch).unwrap();
     }
     world.settle(&reader).await;
-    let (shard, head) = world.heads().await.into_iter().max_by_key(|it| it.1).unwrap();
+    let (shard, head) = world
+        .heads()
+        .await
+        .into_iter()
+        .max_by_key(|it| it.1)
+        .unwrap();
     let least = reader.at_least(shard, head);
     let all = InstanceFilter::default();
     assert_eq!(least.instances(&all, None, 10).await.unwrap().len(), 1);
@@ -54,7 +59,11 @@ async fn what_a_crash_takes_from_the_tables_is_not_shown_as_if_it_had_never_been
     world.log.go_away(true);
     cluster.stop_immediate();
     cluster.start_again();
-    assert_eq!(furthest(&cluster, &address), before, "the server has not forgotten");
+    assert_eq!(
+        furthest(&cluster, &address),
+        before,
+        "the server has not forgotten"
+    );
     assert_eq!(reader.instances(&all, None, 10).await, Ok(vec![]));
     assert_eq!(least.instances(&all, None, 10).await, Err(Error::Behind));
     let none = InstanceFilter {

@@ -41,13 +41,7 @@ pub(super) async fn page(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     events(
         pool,
-        fetch!(
-            pool,
-            SQL,
-            i32::from(shard.0),
-            number(after),
-            limit
-        )?,
+        fetch!(pool, SQL, i32::from(shard.0), number(after), limit)?,
     )
     .await
 }
@@ -64,13 +58,7 @@ pub(super) async fn stream(
     );
     events(
         pool,
-        fetch!(
-            pool,
-            SQL,
-            stream.kind.name(),
-            &stream.id,
-            number(after)
-        )?,
+        fetch!(pool, SQL, stream.kind.name(), &stream.id, number(after))?,
     )
     .await
 }
@@ -89,12 +77,7 @@ pub(super) async fn last(pool: &Pool, stream: &StreamId) -> Result<Option<Record
         columns!(),
         " FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1"
     );
-    let rows = fetch!(
-        pool,
-        SQL,
-        stream.kind.name(),
-        &stream.id
-    )?;
+    let rows = fetch!(pool, SQL, stream.kind.name(), &stream.id)?;
     Ok(events(pool, rows).await?.pop())
 }
 
@@ -121,16 +104,7 @@ pub(super) async fn instance(
         AggregateType::WorkflowInstance.name(),
         AggregateType::TaskInstance.name(),
     );
-    let rows = fetch!(
-        pool,
-        SQL,
-        runs,
-        &run,
-        tasks,
-        &first,
-        &end,
-        number(after)
-    )?;
+    let rows = fetch!(pool, SQL, runs, &run, tasks, &first, &end, number(after))?;
     events(pool, rows).await
 }
 

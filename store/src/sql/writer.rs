@@ -117,7 +117,7 @@ impl Writer {
         session: Session,
         commit_delay: Duration,
         commits: Arc<AtomicU64>,
-            handovers: watch::Sender<u64>,
+        handovers: watch::Sender<u64>,
     ) -> Self {
         Self {
             database,

@@ -209,10 +209,7 @@ async fn a_read_on_a_connection_that_is_gone_is_made_on_another_one() {
     let cluster = Cluster::start();
     let url = cluster.create_database();
     let wire = Wire::to(cluster.port());
-    let through = url.replace(
-        &format!("127.0.0.1:{}", cluster.port()),
-        &wire.address(),
-    );
+    let through = url.replace(&format!("127.0.0.1:{}", cluster.port()), &wire.address());
     let log: Arc<dyn Log> = Arc::new(open(&Database::parse(&through).unwrap()).await);
     let lease = log.acquire("a", 1, LONG).await.unwrap()[0];
     let mut writer = Writer::new(log.clone(), lease);
@@ -245,7 +242,10 @@ async fn a_read_waits_for_a_server_that_starts() {
     starting.await.unwrap();
     cluster.stop_immediate();
     let answer = log.read(shard(0), 0, 10).await;
-    assert!(matches!(answer, Err(LogError::Unavailable(_))), "{answer:?}");
+    assert!(
+        matches!(answer, Err(LogError::Unavailable(_))),
+        "{answer:?}"
+    );
 }
 
 /// Whoever stops waiting for an answer leaves no connection behind on which it arrives.
