@@ -149,8 +149,10 @@ async fn whoever_waits_for_an_end_is_told_each_time_it_is_in_the_tables() {
             scope: Scope::default(),
             reason: String::new(),
         };
+        // What removes rows takes several trips to the database.
+        let gone = Fact::Workflow(InstanceId(8_002), workflow_instance::Event::Deleted {});
         world
-            .tell([run(again), run(ended(WorkflowState::Success))])
+            .tell([run(again), run(ended(WorkflowState::Success)), gone])
             .await;
         let told = one.told().await;
         let row = shown.reader.instance(RUN).await.unwrap();
