@@ -176,10 +176,10 @@ async fn events(pool: &Pool, rows: Vec<EventRow>) -> Result<Vec<Recorded>, LogEr
     }
     let bodies: Vec<(String, String)> = match pool {
         Pool::Sqlite(_) => {
-            let list = serde_json::to_string(&digests)
-                .map_err(|error| LogError::Corrupt(error.to_string()))?;
             const SQL: &str =
                 "SELECT digest, body FROM blobs WHERE digest IN (SELECT value FROM json_each($1))";
+            let list = serde_json::to_string(&digests)
+                .map_err(|error| LogError::Corrupt(error.to_string()))?;
             fetch!(pool, SQL, list.as_str())?
         }
         Pool::Postgres(pool) => {
