@@ -1,7 +1,6 @@
 //! Several processes on one database: they wait for each other and hear of each other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use store::{AppendError, Database, Log, verify};
 use tests::postgres::Cluster;
