@@ -278,6 +278,7 @@ impl From<projections::Error> for Problem {
             projections::Error::Unavailable(_) | projections::Error::Unusable(_) => {
                 Self::unavailable(detail)
             }
+            projections::Error::Behind => Self::behind(detail),
             projections::Error::Corrupt(_) => Self::corrupt(detail),
             projections::Error::Unknown(_) => Self::not_found(detail),
         }

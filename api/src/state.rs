@@ -14,18 +14,21 @@ use store::{Cursor, Log, LogError, Recorded};
 use tokio::sync::{Mutex as TurnMutex, watch};
 
 use crate::counts::Counts;
-use crate::engine::Engine;
+use crate::engine::{Engine, Position};
 use crate::forward::Neighbours;
 
 /// What every handler can reach.
 #[derive(Clone)]
-pub(crate) struct Api(Arc<Inner>);
+pub(crate) struct Api {
+    inner: Arc<Inner>,
+    /// Of one request: its answers may have to show something.
+    pub(crate) reader: Reader,
+}
 
 pub(crate) struct Inner {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) tables: Projections,
-    pub(crate) reader: Reader,
     pub(crate) definitions: Definitions,
     pub(crate) heads: Heads,
     pub(crate) requests: Requests,
@@ -42,7 +45,7 @@ impl Deref for Api {
     type Target = Inner;
 
     fn deref(&self) -> &Inner {
-        &self.0
+        &self.inner
     }
 }
 
@@ -53,10 +56,10 @@ impl Api {
         tables: Projections,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let reader = tables.reader();
+        let inner = Arc::new(Inner {
             engine,
             log,
-            reader: tables.reader(),
             tables,
             definitions: Definitions::default(),
             heads: Heads::default(),
@@ -66,7 +69,16 @@ impl Api {
             verification: TurnMutex::new(()),
             rebuilding: TurnMutex::new(()),
             closing,
-        }))
+        });
+        Self { inner, reader }
+    }
+
+    /// The same, and what it reads shows this position.
+    pub(crate) fn at_least(self, position: Position) -> Self {
+        Self {
+            reader: self.reader.at_least(position.shard, position.seq),
+            ..self
+        }
     }
 
     /// The service is going away: streams that would never end must end.

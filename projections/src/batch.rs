@@ -3,14 +3,17 @@
 use std::collections::HashSet;
 
 use domain::{
-    DefinitionCode, Fact, ShardId, StreamId, Timestamp, workflow_definition, workflow_instance,
+    DefinitionCode, Fact, InstanceId, ShardId, StreamId, Timestamp, workflow_definition,
+    workflow_instance,
 };
 use store::{Hash, Log, Recorded};
 
+use crate::cell::Cell;
 use crate::checkpoints;
 use crate::database::Database;
 use crate::patches::Patches;
 use crate::table::{Event, Table};
+use crate::workflow_instances::{self, InstanceRow};
 use crate::{Error, trip, workflow_definitions};
 
 /// An event that has been understood.
@@ -33,10 +36,9 @@ impl Understood {
     }
 }
 
-/// Events of one shard for the projections that are all at the same place.
+/// The next events of one shard.
 pub(crate) struct Advance {
     pub(crate) shard: ShardId,
-    pub(crate) tables: Vec<&'static Table>,
     pub(crate) from: u64,
     pub(crate) to: u64,
     /// The hash of the event at `to`.
@@ -46,23 +48,25 @@ pub(crate) struct Advance {
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Written {
-    /// It is in the tables.
-    Whole,
+    /// It is in the tables. The runs that were asked for, as the tables show them now: all of them, or none when
+    /// that would have been another trip.
+    Whole(Vec<InstanceRow>),
     /// Somebody else has moved a checkpoint: nothing was written.
     Overtaken,
 }
 
-/// Folds all of it, or nothing. Never drop the future of this call.
+/// Folds all of it, or nothing. `asked` are runs that it changes and that somebody wants to see then.
 pub(crate) async fn write(
     database: &Database,
     advances: &[Advance],
     extra: &[Understood],
+    asked: &[InstanceId],
 ) -> Result<Written, Error> {
     // Folding first keeps the transaction short.
     let patches = fold(advances, extra);
-    if let Some(written) = trip::write(database, advances, &patches).await? {
+    if let Some(written) = trip::write(database, advances, &patches, asked).await? {
         return Ok(written);
     }
     let mut tx = database.begin().await?;
@@ -75,8 +79,22 @@ pub(crate) async fn write(
         tx.write(table, &database.qualified(table.name), patches)
             .await?;
     }
+    let shown = match asked {
+        [] => Vec::new(),
+        asked => {
+            let (sql, ids) = workflow_instances::these(database, asked);
+            let kinds: Vec<_> = workflow_instances::TABLE.kinds().collect();
+            tx.rows(&sql, &[ids], &kinds).await?
+        }
+    };
     tx.commit().await?;
-    Ok(Written::Whole)
+    Ok(Written::Whole(shown_rows(shown)))
+}
+
+/// Rows that nobody can read are found out by whoever looks for them.
+pub(crate) fn shown_rows(rows: Vec<Vec<Cell>>) -> Vec<InstanceRow> {
+    let rows = rows.into_iter().map(workflow_instances::read);
+    rows.filter_map(Result::ok).collect()
 }
 
 fn fold(advances: &[Advance], extra: &[Understood]) -> Vec<(&'static Table, Patches)> {
@@ -85,10 +103,7 @@ fn fold(advances: &[Advance], extra: &[Understood]) -> Vec<(&'static Table, Patc
         if table.name == workflow_definitions::TABLE.name {
             fold_into(&mut patches, table, extra);
         }
-        let concerned = advances
-            .iter()
-            .filter(|advance| advance.tables.iter().any(|each| each.name == table.name));
-        for advance in concerned {
+        for advance in advances {
             fold_into(&mut patches, table, &advance.events);
         }
         (table, patches)
@@ -173,20 +188,15 @@ impl Definitions {
 mod tests {
     use std::time::Duration;
 
-    use domain::InstanceId;
     use domain::workflow_instance::{Event, WorkflowState};
     use store::{Chain, Hash};
     use tokio::time::timeout;
 
     use super::*;
-    use crate::cell::Cell;
-    use crate::checkpoints::Places;
     use crate::table::Kind;
-    use crate::{TABLES, workflow_instances};
 
     const HERE: ShardId = ShardId(0);
     const THERE: ShardId = ShardId(1);
-    const ALL: usize = TABLES.len();
 
     /// Read tables in which nothing has been folded, on each of the databases.
     async fn databases() -> Vec<(Database, tempfile::TempDir)> {
@@ -201,13 +211,7 @@ mod tests {
             };
             let database = Database::open(&log).await.unwrap();
             checkpoints::create(&database).await.unwrap();
-            let mut tx = database.begin().await.unwrap();
-            for table in TABLES {
-                checkpoints::begin(&database, &mut tx, table.name, table.version, 2)
-                    .await
-                    .unwrap();
-            }
-            tx.commit().await.unwrap();
+            checkpoints::begin(&database, 2).await.unwrap();
             databases.push((database, folder));
         }
         databases
@@ -230,7 +234,6 @@ mod tests {
         let event = chain.record(shard, &fact, from + 1, "{}", Timestamp(1));
         Advance {
             shard,
-            tables: TABLES.to_vec(),
             from,
             to: event.seq,
             mark: event.hash,
@@ -253,7 +256,7 @@ mod tests {
     }
 
     /// The states of all runs and the checkpoints of both shards.
-    async fn look(database: &Database) -> (Vec<i64>, Vec<Places>) {
+    async fn look(database: &Database) -> (Vec<i64>, Vec<u64>) {
         let table = database.qualified(workflow_instances::TABLE.name);
         let sql = format!("SELECT state FROM {table} ORDER BY id");
         let rows = database.rows(&sql, &[], &[Kind::Int]).await.unwrap();
@@ -269,11 +272,11 @@ mod tests {
         for (database, _folder) in databases().await {
             let first = [advance_and_delete(HERE, 0, WorkflowState::Success)];
             let second = [advance_and_delete(HERE, 0, WorkflowState::Failure)];
-            let written = write(&database, &first, &[]).await.unwrap();
-            assert_eq!(written, Written::Whole);
+            let written = write(&database, &first, &[], &[]).await.unwrap();
+            assert_eq!(written, Written::Whole(vec![]));
             let before = look(&database).await;
-            assert_eq!(before, (vec![7], vec![[2; ALL], [0; ALL]]));
-            let written = write(&database, &second, &[]).await.unwrap();
+            assert_eq!(before, (vec![7], vec![2, 0]));
+            let written = write(&database, &second, &[], &[]).await.unwrap();
             assert_eq!(written, Written::Overtaken);
             assert_eq!(look(&database).await, before);
         }
@@ -291,9 +294,9 @@ mod tests {
             let mut asleep = database.begin().await.unwrap();
             let moved = checkpoints::advance(&database, &mut asleep, &batch).await;
             assert!(moved.unwrap());
-            let written = timeout(Duration::from_mins(1), write(&database, &batch, &[])).await;
+            let written = timeout(Duration::from_mins(1), write(&database, &batch, &[], &[])).await;
             let written = written.expect("it does not wait for ever").unwrap();
-            assert_eq!(written, Written::Whole);
+            assert_eq!(written, Written::Whole(vec![]));
             assert!(asleep.commit().await.is_err(), "it is over");
         }
     }
@@ -303,12 +306,12 @@ mod tests {
         for (database, _folder) in databases().await {
             let first = [advance(HERE, 0, WorkflowState::Success)];
             let second = [advance(HERE, 0, WorkflowState::Failure)];
-            let written = write(&database, &first, &[]).await.unwrap();
-            assert_eq!(written, Written::Whole);
+            let written = write(&database, &first, &[], &[]).await.unwrap();
+            assert_eq!(written, Written::Whole(vec![]));
             let before = look(&database).await;
-            assert_eq!(before, (vec![7], vec![[1; ALL], [0; ALL]]));
+            assert_eq!(before, (vec![7], vec![1, 0]));
             for _ in 0..2 {
-                let written = write(&database, &second, &[]).await.unwrap();
+                let written = write(&database, &second, &[], &[]).await.unwrap();
                 assert_eq!(written, Written::Overtaken);
                 assert_eq!(look(&database).await, before);
             }
@@ -322,40 +325,24 @@ mod tests {
                 advance(HERE, 0, WorkflowState::Success),
                 advance(THERE, 5, WorkflowState::Success),
             ];
-            let written = write(&database, &batch, &[]).await.unwrap();
+            let written = write(&database, &batch, &[], &[]).await.unwrap();
             assert_eq!(written, Written::Overtaken);
-            assert_eq!(look(&database).await, (vec![], vec![[0; ALL], [0; ALL]]));
+            assert_eq!(look(&database).await, (vec![], vec![0, 0]));
         }
     }
 
     #[tokio::test]
-    async fn projections_at_different_places_do_not_move_together() {
-        for (database, _folder) in databases().await {
-            let mut alone = advance(HERE, 0, WorkflowState::Success);
-            alone.tables = vec![TABLES[0]];
-            let written = write(&database, &[alone], &[]).await.unwrap();
-            assert_eq!(written, Written::Whole);
-            let together = [advance(HERE, 0, WorkflowState::Success)];
-            let written = write(&database, &together, &[]).await.unwrap();
-            assert_eq!(written, Written::Overtaken);
-            let mut first = [0; ALL];
-            first[0] = 1;
-            assert_eq!(look(&database).await, (vec![], vec![first, [0; ALL]]));
-        }
-    }
-
-    #[tokio::test]
-    async fn another_version_of_a_table_is_not_touched() {
+    async fn tables_of_another_make_are_not_touched() {
         for (database, _folder) in databases().await {
             let mut tx = database.begin().await.unwrap();
             let sql = format!(
-                "UPDATE {} SET version = 99 WHERE projection = 'task_instances'",
+                "UPDATE {} SET make = make + 1",
                 database.qualified("checkpoints")
             );
             tx.execute(&sql, &[]).await.unwrap();
             tx.commit().await.unwrap();
             let batch = [advance(HERE, 0, WorkflowState::Success)];
-            let written = write(&database, &batch, &[]).await.unwrap();
+            let written = write(&database, &batch, &[], &[]).await.unwrap();
             assert_eq!(written, Written::Overtaken);
             let error = checkpoints::load(&database).await.unwrap_err();
             assert!(matches!(error, Error::Unusable(_)), "{error}");

@@ -2,16 +2,20 @@
 //! [`Cell`]s; what they mean is the tables' business.
 //!
 //! On PostgreSQL the tables are in the log's database, in a schema of their own. On SQLite they are in a
-//! file beside the log's, so that the log's one writer is never blocked by them; there a commit does not
-//! wait for the disk, because a crash that takes the last transactions takes this process too.
+//! file beside the log's, so that the log's one writer is never blocked by them.
+//!
+//! A commit does not wait for the disk: what a crash of the machine takes from the tables comes back from the log.
+//! On SQLite it takes this process too. On PostgreSQL it does not, so whoever must see a position has the
+//! database say in the same statement that it is still there ([`Database::not_behind`]), and the runner looks
+//! where the tables are even when nothing happens.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use sqlx::postgres::{PgArguments, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _, Sqlite, Transaction};
+use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row as _, Sqlite, raw_sql};
+use store::sql::{Connections, Lent};
 
 use crate::Error;
 use crate::cell::Cell;
@@ -20,32 +24,32 @@ use crate::table::{Kind, Table};
 
 /// The schema on PostgreSQL.
 const SCHEMA: &str = "tidemill_read";
-/// How long anybody waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections for readers.
-const READERS: u32 = 8;
+const READERS: usize = 8;
 /// The most values that one statement is given on SQLite: with more it gets no cheaper.
 const VALUES: usize = 700;
 /// Connections for the runner and for one rebuild beside it.
-const WRITERS: u32 = 2;
+const WRITERS: usize = 2;
+/// `PostgreSQL`'s division by zero, by which a statement is made to fail.
+pub(crate) const DIVISION: &str = "22012";
 
 /// Connections for reading and for writing.
 #[derive(Clone, Debug)]
 pub(crate) enum Database {
     Sqlite {
-        readers: SqlitePool,
-        writers: SqlitePool,
+        readers: Connections<Sqlite>,
+        writers: Connections<Sqlite>,
     },
     Postgres {
-        readers: PgPool,
-        writers: PgPool,
+        readers: Connections<Postgres>,
+        writers: Connections<Postgres>,
     },
 }
 
-/// A transaction that is undone unless it is committed.
+/// A transaction that is undone, and its connection closed, unless it is ended in order.
 pub(crate) enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Lent<Sqlite>),
+    Postgres(Lent<Postgres>),
 }
 
 impl Database {
@@ -56,66 +60,61 @@ impl Database {
                 let options = store::sql::sqlite_options(&beside(path))
                     .synchronous(SqliteSynchronous::Normal);
                 store::sql::sqlite_connect(&options).await?.close().await?;
-                // A file in this machine does not go away between two questions.
-                let pool = || {
-                    SqlitePoolOptions::new()
-                        .acquire_timeout(ACQUIRE)
-                        .test_before_acquire(false)
-                };
                 Ok(Self::Sqlite {
                     // One writer at a time is SQLite's own rule; a second connection would only wait for it.
-                    writers: pool()
-                        .max_connections(1)
-                        .connect_with(options.clone())
-                        .await?,
-                    readers: pool().max_connections(READERS).connect_lazy_with(options),
+                    writers: Connections::new(options.clone(), 1),
+                    readers: Connections::new(options, READERS),
                 })
             }
             store::Database::Postgres(options) => {
-                let pool = || PgPoolOptions::new().acquire_timeout(ACQUIRE);
-                // A commit waits for the disk: this process lives on when the server crashes, has told readers
-                // how far the tables are, and must not find them behind that again.
-                let durable = options
+                let prompt = options
                     .as_ref()
                     .clone()
-                    .options([("synchronous_commit", "on")]);
-                let writers = pool()
-                    .max_connections(WRITERS)
-                    // Whoever finds a connection broken tries again.
-                    .test_before_acquire(false)
-                    .connect_with(durable)
-                    .await?;
-                let readers = pool()
-                    .max_connections(READERS)
-                    .connect_lazy_with(options.as_ref().clone());
-                Ok(Self::Postgres { readers, writers })
+                    .options([("synchronous_commit", "off")]);
+                Ok(Self::Postgres {
+                    readers: Connections::new(options.as_ref().clone(), READERS),
+                    writers: Connections::new(prompt, WRITERS),
+                })
             }
         }
     }
 
-    /// Whether a commit is on the disk when it is answered.
-    pub(crate) const fn waits_for_the_disk(&self) -> bool {
+    /// Whether what was committed can be gone while this process lives.
+    pub(crate) const fn forgets(&self) -> bool {
         match self {
             Self::Sqlite { .. } => false,
             Self::Postgres { .. } => true,
         }
     }
 
-    /// Begins a transaction that writes. Never drop the future of this call: sqlx may forget that the
-    /// transaction was begun.
+    /// The condition of a `SELECT` that fails ([`Error::Behind`]) when the tables have not come to a place of a
+    /// shard, the two `?`; none where they do not fall behind what this process knows of them.
+    pub(crate) fn not_behind(&self) -> Option<String> {
+        self.forgets().then(|| {
+            let checkpoints = self.qualified("checkpoints");
+            format!(
+                "(SELECT 1 / count(*)::int FROM {checkpoints} WHERE shard = ? AND seq >= ?) = 1"
+            )
+        })
+    }
+
+    /// Begins a transaction that writes.
     ///
     /// A process that is suspended, or whose machine is gone, in the middle of one holds the rows that the
     /// next process must move. The server is told to end such a transaction by itself.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
         Ok(match self {
             Self::Sqlite { writers, .. } => {
-                Tx::Sqlite(writers.begin_with("BEGIN IMMEDIATE").await?)
+                let mut lent = writers.lend().await?;
+                raw_sql("BEGIN IMMEDIATE").execute(&mut *lent).await?;
+                Tx::Sqlite(lent)
             }
-            Self::Postgres { writers, .. } => Tx::Postgres(
-                writers
-                    .begin_with("BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'")
-                    .await?,
-            ),
+            Self::Postgres { writers, .. } => {
+                const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '5s'";
+                let mut lent = writers.lend().await?;
+                raw_sql(BEGIN).execute(&mut *lent).await?;
+                Tx::Postgres(lent)
+            }
         })
     }
 
@@ -128,11 +127,11 @@ impl Database {
     ) -> Result<Vec<Vec<Cell>>, Error> {
         match self {
             Self::Sqlite { readers, .. } => {
-                let rows = sqlite_query(sql, arguments).fetch_all(readers).await?;
+                let rows = readers.rows(|| sqlite_query(sql, arguments)).await?;
                 rows.iter().map(|row| sqlite_cells(row, kinds)).collect()
             }
             Self::Postgres { readers, .. } => {
-                let rows = postgres_query(sql, arguments).fetch_all(readers).await?;
+                let rows = readers.rows(|| postgres_query(sql, arguments)).await?;
                 rows.iter().map(|row| postgres_cells(row, kinds)).collect()
             }
         }
@@ -144,6 +143,14 @@ impl Database {
         match self {
             Self::Sqlite { .. } => None,
             Self::Postgres { .. } => Some(format!("FOR UPDATE OF {table}")),
+        }
+    }
+
+    /// The numbers of a JSON list that is the only argument.
+    pub(crate) fn listed(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "SELECT value FROM json_each(?)",
+            Self::Postgres { .. } => "SELECT value::bigint FROM json_array_elements_text($1::json)",
         }
     }
 
@@ -180,6 +187,9 @@ impl Tx {
         match self {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(_) => {
+                // Nobody shall find the tables gone when the server has crashed.
+                self.execute("SET LOCAL synchronous_commit = on", &[])
+                    .await?;
                 // "IF NOT EXISTS" alone fails when two processes create at the same moment.
                 self.execute("SELECT pg_advisory_xact_lock(7236129012)", &[])
                     .await?;
@@ -305,18 +315,24 @@ impl Tx {
 
     /// Makes it all so.
     pub(crate) async fn commit(self) -> Result<(), Error> {
-        match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
-        }
-        Ok(())
+        self.end("COMMIT").await
     }
 
     /// Makes none of it so.
     pub(crate) async fn rollback(self) -> Result<(), Error> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(self, how: &'static str) -> Result<(), Error> {
         match self {
-            Self::Sqlite(tx) => tx.rollback().await?,
-            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Sqlite(mut lent) => {
+                raw_sql(how).execute(&mut *lent).await?;
+                lent.give_back();
+            }
+            Self::Postgres(mut lent) => {
+                raw_sql(how).execute(&mut *lent).await?;
+                lent.give_back();
+            }
         }
         Ok(())
     }
@@ -393,7 +409,7 @@ fn postgres_query<'a>(sql: &str, arguments: &[Cell]) -> Query<'a, Postgres, PgAr
     query
 }
 
-fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
+pub(crate) fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
     let cell = |(index, kind): (usize, &Kind)| {
         Ok(match kind {
             Kind::Int => row.try_get::<Option<i64>, _>(index)?.map(Cell::Int),
@@ -404,7 +420,7 @@ fn sqlite_cells(row: &SqliteRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
     kinds.iter().enumerate().map(cell).collect()
 }
 
-fn postgres_cells(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
+pub(crate) fn postgres_cells(row: &PgRow, kinds: &[Kind]) -> Result<Vec<Cell>, Error> {
     let cell = |(index, kind): (usize, &Kind)| {
         Ok(match kind {
             Kind::Int => row.try_get::<Option<i64>, _>(index)?.map(Cell::Int),

@@ -8,6 +8,7 @@
 
 mod alerts;
 mod batch;
+mod callers;
 mod cell;
 mod checkpoints;
 mod database;
@@ -30,7 +31,6 @@ mod workflow_instances;
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use store::{Log, LogError, Recorded};
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,7 @@ pub use task_instances::TaskRow;
 pub use workflow_definitions::DefinitionRow;
 pub use workflow_instances::{InstanceRow, ParentTask};
 
+use callers::Callers;
 use database::Database;
 use endings::Endings;
 use table::Table;
@@ -78,6 +79,9 @@ pub enum Error {
     /// A row or an event that this program cannot read.
     #[error("{0}")]
     Corrupt(String),
+    /// The database has crashed and lost what the tables had shown: it comes back from the log. Ask again.
+    #[error("the database has lost the end of the read tables, and it is being folded again")]
+    Behind,
     /// There is no projection of this name.
     #[error("there is no projection {0:?}; there are {names}", names = names().collect::<Vec<_>>().join(", "))]
     Unknown(String),
@@ -87,6 +91,11 @@ impl From<sqlx::Error> for Error {
     #[allow(clippy::wildcard_enum_match_arm)] // sqlx's enum, not ours
     fn from(error: sqlx::Error) -> Self {
         match &error {
+            sqlx::Error::Database(database)
+                if database.code().as_deref() == Some(database::DIVISION) =>
+            {
+                Self::Behind
+            }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Corrupt(error.to_string())
             }
@@ -117,12 +126,12 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     /// How far this process knows the tables to be.
     pub(crate) progress: watch::Sender<Progress>,
+    /// Who waits for a place.
+    pub(crate) callers: Callers,
     /// Who waits for the end of a run.
     pub(crate) endings: Endings,
     /// The transactions in which this process has folded events.
     pub(crate) commits: AtomicU64,
-    /// How long each commit that waits for the disk is held back.
-    pub(crate) commit_delay: Duration,
     /// The log, once a runner has brought it.
     pub(crate) log: OnceLock<Arc<dyn Log>>,
 }
@@ -131,22 +140,12 @@ impl Projections {
     /// Opens the read tables beside this log and creates what is missing. A table that another version of
     /// its projection made is dropped and comes back from the log once a runner runs.
     pub async fn open(log: &store::Database) -> Result<Self, Error> {
-        Self::open_delayed(log, Duration::ZERO).await
-    }
-
-    /// The same, and the runner holds back each commit that waits for the disk by this long: what a slower disk
-    /// would cost. For measurements. On SQLite no commit of the read tables waits for the disk.
-    pub async fn open_delayed(log: &store::Database, delay: Duration) -> Result<Self, Error> {
         let database = Database::open(log).await?;
         checkpoints::create(&database).await?;
         Ok(Self {
             shared: Arc::new(Shared {
-                commit_delay: if database.waits_for_the_disk() {
-                    delay
-                } else {
-                    Duration::ZERO
-                },
                 progress: watch::Sender::new(Progress::default()),
+                callers: Callers::default(),
                 endings: Endings::default(),
                 commits: AtomicU64::new(0),
                 database,

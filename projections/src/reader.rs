@@ -35,6 +35,8 @@ type Specs = HashMap<(DefinitionCode, u32), Arc<WorkflowSpec>>;
 pub struct Reader {
     shared: Arc<Shared>,
     specs: Arc<Mutex<Specs>>,
+    /// What every answer must show.
+    least: Option<(ShardId, u64)>,
 }
 
 /// Which workflow instances; empty: all.
@@ -116,6 +118,15 @@ impl Reader {
         Self {
             shared,
             specs: Arc::default(),
+            least: None,
+        }
+    }
+
+    /// The same, and every answer shows this event of this shard, or is [`Error::Behind`]. Wait for it first.
+    pub fn at_least(&self, shard: ShardId, seq: u64) -> Self {
+        Self {
+            least: Some((shard, seq)),
+            ..self.clone()
         }
     }
 
@@ -265,7 +276,7 @@ impl Reader {
     }
 
     /// Waits until every table shows this event of this shard, for no longer than `timeout`; answers
-    /// whether they do.
+    /// whether they do. A database may crash and forget it again: see [`Self::at_least`].
     pub async fn wait_for(
         &self,
         shard: ShardId,
@@ -274,19 +285,20 @@ impl Reader {
     ) -> Result<bool, Error> {
         let deadline = Instant::now() + timeout;
         let mut progress = self.shared.progress.subscribe();
+        let mut call = None;
         loop {
             let known = progress.borrow_and_update().at.get(&shard).copied();
             if known.unwrap_or(0) >= seq {
                 return Ok(true);
             }
+            call.get_or_insert_with(|| self.shared.callers.call());
             let patrol = (Instant::now() + PATROL).min(deadline);
             if let Ok(Ok(())) = tokio::time::timeout_at(patrol, progress.changed()).await {
                 continue;
             }
             // Nothing moves here; perhaps the runner is in another process.
             let places = checkpoints::load(&self.shared.database).await?;
-            let at = places.get(&shard).and_then(|places| places.iter().min());
-            if at.is_some_and(|at| *at >= seq) {
+            if places.get(&shard).is_some_and(|at| *at >= seq) {
                 return Ok(true);
             }
             if Instant::now() >= deadline {
@@ -297,15 +309,24 @@ impl Reader {
 
     /// Where the end of a run is heard of. Whoever is to miss nothing asks for this first and looks then.
     pub fn ending(&self, id: InstanceId) -> Ending {
-        Ending::of(Arc::clone(&self.shared), id)
+        // What is told was read somewhere else; whether it shows enough would have to be asked.
+        Ending::of(Arc::clone(&self.shared), id, self.least.is_none())
     }
 
     pub(crate) fn ask(&self, table: &Table) -> Question {
-        let name = self.shared.database.qualified(table.name);
-        Question {
+        let database = &self.shared.database;
+        let name = database.qualified(table.name);
+        let mut question = Question {
             sql: format!("SELECT {} FROM {name}", table.list()),
             arguments: Vec::new(),
+        };
+        if let Some((shard, seq)) = self.least
+            && let Some(condition) = database.not_behind()
+        {
+            let place = [Cell::Int(i64::from(shard.0)), Cell::from(seq)];
+            question.of(&condition, place);
         }
+        question
     }
 
     pub(crate) async fn rows(

@@ -18,10 +18,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::batch::{self, Advance, Definitions, Understood, Written};
 use crate::shard::{Shard, understand};
-use crate::{Error, Shared, TABLES, checkpoints};
+use crate::{Error, Shared, checkpoints};
 
 /// How often the log is asked for its heads.
 const POLL: Duration = Duration::from_millis(100);
+/// How often the tables are looked at although nothing seems to lag, where they may be forgotten.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long what was fed may rest before it is folded, when nobody waits for it: what follows soon is folded with
+/// it, and is not kept waiting by it.
+const REST: Duration = Duration::from_millis(5);
 /// Events of all shards in one transaction, about.
 const BATCH: usize = 20_000;
 /// Events of one shard in one transaction, however many shards are due.
@@ -64,6 +69,8 @@ pub(crate) fn spawn(
         definitions: Definitions::default(),
         ready: false,
         stale: true,
+        looked: Instant::now(),
+        rest: None,
         not_before: Instant::now(),
         back_off: BACK_OFF,
     };
@@ -78,10 +85,14 @@ struct Work {
     log: Arc<dyn Log>,
     shards: BTreeMap<ShardId, Shard>,
     definitions: Definitions,
-    /// Every table is there, and every checkpoint has its row.
+    /// Every table is there, and every checkpoint.
     ready: bool,
     /// The database knows better where the checkpoints are.
     stale: bool,
+    /// When it was last looked where the checkpoints are.
+    looked: Instant,
+    /// What was fed is folded then; none when there is nothing.
+    rest: Option<Instant>,
     /// Nothing is tried before this, after an error.
     not_before: Instant,
     back_off: Duration,
@@ -97,16 +108,26 @@ impl Work {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
+        let shared = Arc::clone(&self.shared);
         loop {
+            let rest = self.rest.unwrap_or_else(Instant::now);
             tokio::select! {
                 _ = stop.changed() => break,
                 batch = feed.recv(), if open => match batch {
                     Some(batch) => self.feed(batch),
                     None => open = false,
                 },
-                _ = poll.tick() => self.attempt_poll().await,
+                () = shared.callers.called() => self.look(),
+                () = tokio::time::sleep_until(rest), if self.rest.is_some() => {}
+                _ = poll.tick() => {
+                    self.attempt_poll().await;
+                    self.rest = Some(Instant::now());
+                }
             }
-            self.work(&mut feed, &stop).await;
+            if self.rest.is_some_and(|rest| rest <= Instant::now()) {
+                self.work(&mut feed, &stop).await;
+                self.rest = None;
+            }
         }
         self.not_before = Instant::now();
         self.work(&mut feed, &stop).await;
@@ -116,6 +137,11 @@ impl Work {
         let Some(first) = batch.first().map(|event| event.shard) else {
             return;
         };
+        let now = Instant::now();
+        if self.is_wanted(batch.iter()) {
+            self.rest = Some(now);
+        }
+        self.rest.get_or_insert(now + REST);
         if batch.iter().all(|event| event.shard == first) {
             if let Some(shard) = self.shards.get_mut(&first) {
                 shard.feed(batch);
@@ -127,6 +153,17 @@ impl Work {
             let own = batch.iter().filter(|event| event.shard == *id);
             shard.feed(own.cloned().collect());
         }
+    }
+
+    /// Somebody has begun to wait: perhaps for what rests.
+    fn look(&mut self) {
+        if self.rest.is_some() && self.is_wanted(self.shards.values().flat_map(Shard::rest)) {
+            self.rest = Some(Instant::now());
+        }
+    }
+
+    fn is_wanted<'a>(&self, events: impl Iterator<Item = &'a Recorded>) -> bool {
+        self.shared.callers.any() || self.shared.endings.concern(events)
     }
 
     /// Folds until nothing is due or something fails.
@@ -172,14 +209,14 @@ impl Work {
         let fetched = self.definitions.fetch(self.log.as_ref(), events()).await?;
         // Whatever happens now, it is not known where the checkpoints are until it has succeeded.
         self.stale = true;
-        match batch::write(&self.shared.database, &advances, &fetched).await? {
-            Written::Whole => {
-                store::sql::linger(self.shared.commit_delay).await;
+        let asked = self.shared.endings.among(events());
+        match batch::write(&self.shared.database, &advances, &fetched, &asked).await? {
+            Written::Whole(shown) => {
                 self.shared.commits.fetch_add(1, SeqCst);
                 self.stale = false;
                 self.definitions.remember(&fetched);
+                self.shared.endings.tell(events(), shown);
                 for advance in &advances {
-                    self.shared.endings.tell(&advance.events);
                     if let Some(shard) = self.shards.get_mut(&advance.shard) {
                         shard.wrote(advance);
                     }
@@ -195,21 +232,19 @@ impl Work {
         let mut advances = Vec::new();
         let due = self.shards.values().filter(|shard| shard.is_due()).count();
         // The same for each of them, so that a busy shard keeps no other waiting.
-        let page = (BATCH / due.max(1)).max(LEAST) as u64;
+        let page = (BATCH / due.max(1)).max(LEAST);
         for shard in self.shards.values_mut().filter(|shard| shard.is_due()) {
-            let turn = shard.turn();
-            let limit = (turn.until - turn.from).min(page) as usize;
-            let (events, flaw) = match understand(shard.fed(turn.from, limit)) {
+            let from = shard.at();
+            let (events, flaw) = match understand(shard.fed(page)) {
                 (fed, None) if fed.is_empty() => {
-                    read(self.log.as_ref(), shard.id, turn.from, limit).await?
+                    read(self.log.as_ref(), shard.id, from, page).await?
                 }
                 fed => fed,
             };
             match (events.last().map(|last| (last.seq, last.hash)), flaw) {
                 (Some((to, mark)), _) => advances.push(Advance {
                     shard: shard.id,
-                    tables: turn.tables,
-                    from: turn.from,
+                    from,
                     to,
                     mark,
                     events,
@@ -233,7 +268,8 @@ impl Work {
         }
     }
 
-    /// Asks the log how far it is, and where something lags, the database how far the tables are.
+    /// Asks the log how far it is, and where something lags or may have been forgotten, the database how far the
+    /// tables are.
     async fn poll(&mut self) -> Result<(), Error> {
         let infos = self.log.shard_infos().await?;
         let heads = |info: &store::ShardInfo| (info.shard, info.head);
@@ -241,6 +277,7 @@ impl Work {
         let now = Instant::now();
         let lags = |shard: &Shard| heads.get(&shard.id).is_some_and(|head| shard.at() < *head);
         if self.stale
+            || (self.shared.database.forgets() && self.looked.elapsed() >= LOOK)
             || self
                 .shards
                 .values()
@@ -264,28 +301,29 @@ impl Work {
         let places = checkpoints::load(&self.shared.database).await?;
         for shard in self.shards.values_mut() {
             match places.get(&shard.id) {
-                Some(places) => shard.see_places(*places),
-                // Somebody has dropped a table and with it the checkpoints.
+                Some(at) => {
+                    if *at < shard.at() {
+                        // What the database has forgotten may have held definitions, too.
+                        self.definitions.forget();
+                    }
+                    shard.see_place(*at);
+                }
+                // Somebody has dropped the tables and with them the checkpoints.
                 None => self.ready = false,
             }
         }
         self.stale = false;
+        self.looked = Instant::now();
         Ok(())
     }
 
-    /// Creates tables that somebody has dropped, and gives every projection a checkpoint in every shard.
-    /// Tables of another log than this one, for example
-    /// of one that was deleted, are emptied first.
+    /// Creates tables that somebody has dropped, and checkpoints that are not there yet. Tables of another log
+    /// than this one, for example of one that was deleted, are emptied first.
     async fn begin(&mut self) -> Result<(), Error> {
         let database = &self.shared.database;
         self.definitions.forget();
         checkpoints::create(database).await?;
-        let mut tx = database.begin().await?;
-        for table in TABLES {
-            let shards = self.log.shards();
-            checkpoints::begin(database, &mut tx, table.name, table.version, shards).await?;
-        }
-        tx.commit().await?;
+        checkpoints::begin(database, self.log.shards()).await?;
         for (shard, seq, mark) in checkpoints::marks(database).await? {
             match self.log.read(shard, seq - 1, 1).await {
                 Ok(events) if events.first().is_some_and(|e| e.hash.to_string() == mark) => {}

@@ -1,4 +1,4 @@
-//! What the runner knows of one shard: how far its projections are, what was fed and is not folded yet,
+//! What the runner knows of one shard: how far the tables are, what was fed and is not folded yet,
 //! and whether it is this process's turn to fold. No database and no clock: times come in.
 
 use std::collections::VecDeque;
@@ -9,10 +9,7 @@ use domain::ShardId;
 use store::Recorded;
 use tokio::time::Instant;
 
-use crate::TABLES;
 use crate::batch::{Advance, Understood};
-use crate::checkpoints::Places;
-use crate::table::Table;
 
 /// Events of one shard that may wait in memory; beyond it they are forgotten and read from the log.
 const WAITING: usize = 50_000;
@@ -24,13 +21,13 @@ const OUR_TURN: Duration = Duration::from_millis(200);
 /// One shard, as the runner sees it.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
-    /// Where each projection is.
-    places: Places,
+    /// The events that are in the tables.
+    at: u64,
     /// The newest event that is known to be in the log.
     head: u64,
     waiting: VecDeque<Arc<[Recorded]>>,
     waiting_events: usize,
-    /// The checkpoints have been seen once: what changes them now is somebody else.
+    /// The checkpoint has been seen once: what moves it now is somebody else.
     seen: bool,
     /// Since when there has been a lag in which nothing moved.
     lagging: Option<Instant>,
@@ -42,19 +39,11 @@ pub(crate) struct Shard {
     pub(crate) stopped: Option<String>,
 }
 
-/// The projections that go next, and how far they may.
-pub(crate) struct Turn {
-    pub(crate) tables: Vec<&'static Table>,
-    pub(crate) from: u64,
-    /// Where they meet the other projections.
-    pub(crate) until: u64,
-}
-
 impl Shard {
     pub(crate) fn new(id: ShardId) -> Self {
         Self {
             id,
-            places: Places::default(),
+            at: 0,
             head: 0,
             waiting: VecDeque::new(),
             waiting_events: 0,
@@ -67,19 +56,24 @@ impl Shard {
         }
     }
 
-    /// The events that are in all tables.
-    pub(crate) fn at(&self) -> u64 {
-        self.places.into_iter().min().unwrap_or(0)
+    /// The events that are in the tables.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
     }
 
-    /// There are events in the log that are not in all tables.
+    /// There are events in the log that are not in the tables.
     pub(crate) fn lags(&self) -> bool {
-        self.stopped.is_none() && self.at() < self.head
+        self.stopped.is_none() && self.at < self.head
     }
 
     /// There is something to do now.
     pub(crate) fn is_due(&self) -> bool {
         self.stopped.is_none() && (self.catching_up || !self.waiting.is_empty())
+    }
+
+    /// The events that wait in memory.
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &Recorded> {
+        self.waiting.iter().flat_map(|batch| batch.iter())
     }
 
     /// How many events wait in memory.
@@ -92,7 +86,7 @@ impl Shard {
         let Some(last) = events.last() else { return };
         self.head = self.head.max(last.seq);
         self.patience = OUR_TURN;
-        if self.stopped.is_some() || last.seq <= self.at() {
+        if self.stopped.is_some() || last.seq <= self.at {
             return;
         }
         self.waiting_events += events.len();
@@ -119,11 +113,16 @@ impl Shard {
         }
     }
 
-    /// Where the projections are by the database. When that is not where this process left them,
-    /// somebody else folds this shard.
-    pub(crate) fn see_places(&mut self, places: Places) {
-        if places != self.places {
-            self.moved(places);
+    /// Where the tables are by the database. When they are further than this process left them, somebody else
+    /// folds this shard. When they are not as far, the database has forgotten, and nobody need be waited for.
+    pub(crate) fn see_place(&mut self, at: u64) {
+        if at < self.at {
+            self.moved(at);
+            self.lagging = None;
+            self.patience = Duration::ZERO;
+        }
+        if at > self.at {
+            self.moved(at);
             self.lagging = None;
             self.catching_up = false;
             if self.seen {
@@ -133,28 +132,10 @@ impl Shard {
         self.seen = true;
     }
 
-    /// The projections that are furthest behind, and the place where the next ones wait for them.
-    pub(crate) fn turn(&self) -> Turn {
-        let from = self.at();
-        let tables = TABLES.into_iter().zip(self.places);
-        Turn {
-            tables: tables
-                .filter(|(_, at)| *at == from)
-                .map(|(table, _)| table)
-                .collect(),
-            from,
-            until: self
-                .places
-                .into_iter()
-                .filter(|at| *at > from)
-                .min()
-                .unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Events in memory after `from`, without a gap, at most `limit`; none when the next one is missing.
-    pub(crate) fn fed(&self, from: u64, limit: usize) -> Vec<&Recorded> {
-        let mut next = from + 1;
+    /// The next events, as far as they are in memory without a gap, at most `limit`; none when the next one is
+    /// missing.
+    pub(crate) fn fed(&self, limit: usize) -> Vec<&Recorded> {
+        let mut next = self.at + 1;
         let mut events = Vec::new();
         for event in self.waiting.iter().flat_map(|batch| batch.iter()) {
             if event.seq < next {
@@ -171,16 +152,10 @@ impl Shard {
 
     /// This much is in the tables now.
     pub(crate) fn wrote(&mut self, advance: &Advance) {
-        let mut places = self.places;
-        for (place, table) in places.iter_mut().zip(TABLES) {
-            if advance.tables.iter().any(|each| each.name == table.name) {
-                *place = advance.to;
-            }
-        }
-        self.moved(places);
+        self.moved(advance.to);
         self.lagging = None;
         self.patience = OUR_TURN;
-        if self.at() >= self.head {
+        if self.at >= self.head {
             self.catching_up = false;
         }
     }
@@ -195,16 +170,15 @@ impl Shard {
     pub(crate) fn stop(&mut self, why: String) {
         tracing::error!(
             shard = self.id.0,
-            at = self.at(),
+            at = self.at,
             "the projections of this shard stop: {why}"
         );
         self.stopped = Some(why);
         self.forget();
     }
 
-    fn moved(&mut self, places: Places) {
-        self.places = places;
-        let at = self.at();
+    fn moved(&mut self, at: u64) {
+        self.at = at;
         while let Some(first) = self.waiting.front() {
             if first.last().is_some_and(|last| last.seq > at) {
                 break;
@@ -238,47 +212,30 @@ pub(crate) fn understand<'a>(
 mod tests {
     use super::*;
 
-    const ALL: usize = TABLES.len();
-
-    fn seen(places: Places, head: u64, now: Instant) -> Shard {
+    fn seen(at: u64, head: u64, now: Instant) -> Shard {
         let mut shard = Shard::new(ShardId(0));
-        shard.see_places(places);
+        shard.see_place(at);
         shard.see_head(head, now);
         shard
     }
 
     #[test]
-    fn the_furthest_behind_go_first_and_stop_where_they_meet_the_others() {
-        let mut places = [9; ALL];
-        (places[0], places[1]) = (7, 3);
-        let shard = seen(places, 20, Instant::now());
-        let turn = shard.turn();
-        let names: Vec<_> = turn.tables.iter().map(|table| table.name).collect();
-        assert_eq!((names, turn.from, turn.until), (vec![TABLES[1].name], 3, 7));
-        let turn = seen([7; ALL], 20, Instant::now()).turn();
-        assert_eq!(
-            (turn.tables.len(), turn.from, turn.until),
-            (ALL, 7, u64::MAX)
-        );
-    }
-
-    #[test]
     fn what_lags_at_the_start_is_taken_up_at_once() {
-        assert!(seen([5; ALL], 6, Instant::now()).is_due());
-        assert!(!seen([6; ALL], 6, Instant::now()).is_due());
+        assert!(seen(5, 6, Instant::now()).is_due());
+        assert!(!seen(6, 6, Instant::now()).is_due());
     }
 
     #[test]
     fn a_shard_that_somebody_else_folds_is_left_to_them_until_they_stand_still() {
         let start = Instant::now();
-        let mut shard = seen([6; ALL], 6, start);
+        let mut shard = seen(6, 6, start);
         shard.see_head(7, start);
-        shard.see_places([7; ALL]);
+        shard.see_place(7);
         shard.see_head(9, start);
         assert!(!shard.is_due());
         // They move: their two seconds begin again.
         let later = start + OTHERS_TURN / 2;
-        shard.see_places([8; ALL]);
+        shard.see_place(8);
         shard.see_head(9, later);
         shard.see_head(9, start + OTHERS_TURN);
         assert!(!shard.is_due());
@@ -288,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_stopped_shard_is_never_due() {
-        let mut shard = seen([5; ALL], 6, Instant::now());
+        let mut shard = seen(5, 6, Instant::now());
         shard.stop("an event".to_owned());
         shard.see_head(60, Instant::now() + OTHERS_TURN);
         assert!(!shard.is_due() && !shard.lags());

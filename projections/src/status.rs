@@ -68,7 +68,7 @@ pub(crate) async fn read(shared: &Shared, now: Timestamp) -> Result<Vec<Projecti
         known: BTreeMap::new(),
     };
     let mut statuses = Vec::new();
-    for (index, table) in TABLES.iter().enumerate() {
+    for table in TABLES {
         let mut status = ProjectionStatus {
             name: table.name,
             version: table.version,
@@ -78,7 +78,7 @@ pub(crate) async fn read(shared: &Shared, now: Timestamp) -> Result<Vec<Projecti
             failing: progress.failing.clone(),
         };
         for info in &heads {
-            let checkpoint = places.get(&info.shard).map_or(0, |places| places[index]);
+            let checkpoint = places.get(&info.shard).copied().unwrap_or(0);
             if checkpoint < info.head {
                 status.lag_events += info.head - checkpoint;
                 let age = ages.of(info.shard, checkpoint + 1).await?;
@@ -96,7 +96,7 @@ pub(crate) async fn read(shared: &Shared, now: Timestamp) -> Result<Vec<Projecti
     Ok(statuses)
 }
 
-/// How old events are; most projections wait for the same ones.
+/// How old events are; all projections wait for the same ones.
 struct Ages<'a> {
     log: &'a dyn Log,
     now: Timestamp,

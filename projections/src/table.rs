@@ -95,6 +95,15 @@ impl Table {
         self.names().collect::<Vec<_>>().join(", ")
     }
 
+    /// All columns of a table that a statement calls by this name.
+    pub(crate) fn list_of(&self, name: &str) -> String {
+        let columns: Vec<_> = self
+            .names()
+            .map(|column| format!("{name}.{column}"))
+            .collect();
+        columns.join(", ")
+    }
+
     /// The statements that create the table under this name. Indexes are named after it, so that a table
     /// that is built beside another one has its own.
     pub(crate) fn create(&self, database: &Database, name: &str) -> Vec<String> {

@@ -1,30 +1,34 @@
 //! A whole batch in one trip to the database. A transaction of several statements costs a trip for each of
 //! them, and when a batch is small the trips are most of what it costs.
 
+use domain::InstanceId;
 use sqlx::error::DatabaseError;
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite};
+use store::sql::Connections;
 
 use crate::Error;
-use crate::batch::{Advance, Written};
-use crate::checkpoints;
-use crate::database::{Database, bind_cells, bind_column, unnest, values};
+use crate::batch::{Advance, Written, shown_rows};
+use crate::cell::Cell;
+use crate::database::{
+    DIVISION, Database, bind_cells, bind_column, postgres_cells, sqlite_cells, unnest, values,
+};
 use crate::patches::{Batch, Patches};
 use crate::table::Table;
+use crate::{checkpoints, workflow_instances};
 
 /// The most rows of one table that SQLite is given in one trip: each number of rows is another statement, and
 /// each statement must be prepared once.
 const ROWS: usize = 4;
 /// The most shards, for the same reason.
 const SHARDS: usize = 2;
-/// `PostgreSQL`'s division by zero.
-const DIVISION: &str = "22012";
 
-/// Moves the checkpoints and writes the rows, all or nothing. Answers nothing when this is no batch for one
-/// trip. Never drop the future of this call.
+/// Moves the checkpoints and writes the rows, all or nothing, and brings back the runs that were asked for.
+/// Answers nothing when this is no batch for one trip.
 pub(crate) async fn write(
     database: &Database,
     advances: &[Advance],
     patches: &[(&'static Table, Patches)],
+    asked: &[InstanceId],
 ) -> Result<Option<Written>, Error> {
     if patches.iter().any(|(_, patches)| patches.removes()) {
         return Ok(None);
@@ -40,13 +44,15 @@ pub(crate) async fn write(
             if advances.len() > SHARDS || !tables.iter().all(small) {
                 return Ok(None);
             }
-            on_sqlite(database, writers, &moves, &tables)
+            on_sqlite(database, writers, &moves, &tables, asked)
                 .await
                 .map(Some)
         }
-        Database::Postgres { writers, .. } => on_postgres(database, writers, &moves, &tables)
-            .await
-            .map(Some),
+        Database::Postgres { writers, .. } => {
+            on_postgres(database, writers, &moves, &tables, asked)
+                .await
+                .map(Some)
+        }
     }
 }
 
@@ -54,9 +60,10 @@ pub(crate) async fn write(
 /// column does not take.
 async fn on_sqlite(
     database: &Database,
-    writers: &SqlitePool,
+    writers: &Connections<Sqlite>,
     moves: &Batch,
     tables: &[(&Table, Batch)],
+    asked: &[InstanceId],
 ) -> Result<Written, Error> {
     let of = |batch: &Batch| values(batch.rows.len(), batch.kinds.len());
     let first = checkpoints::move_or_fail(database, &of(moves));
@@ -64,31 +71,39 @@ async fn on_sqlite(
         .iter()
         .map(|(table, rows)| table.upsert(&database.qualified(table.name), &of(rows)));
     let parts: Vec<_> = std::iter::once(first).chain(upserts).collect();
-    let sql = format!("BEGIN IMMEDIATE; {}; COMMIT", parts.join("; "));
+    let mut sql = format!("BEGIN IMMEDIATE; {}; COMMIT", parts.join("; "));
+    let (question, ids) = workflow_instances::these(database, asked);
+    if !asked.is_empty() {
+        sql = format!("{sql}; {question}");
+    }
     let rows = std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows));
-    let query = rows.fold(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), |query, batch| {
+    let mut query = rows.fold(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), |query, batch| {
         bind_cells(query, batch.rows.iter().flatten())
     });
-    let mut connection = writers.acquire().await?;
-    let written = query.execute(&mut *connection).await;
-    if written.is_err() {
-        // Of what was begun nothing may stay: neither the transaction nor, should it not end, the connection.
-        let ended = sqlx::query("ROLLBACK").execute(&mut *connection).await;
-        if ended.is_err() {
-            connection.close_on_drop();
-        }
+    if !asked.is_empty() {
+        query = bind_cells(query, std::iter::once(&ids));
     }
-    judge(written.map(drop), |error| {
-        error.kind() == sqlx::error::ErrorKind::NotNullViolation
-    })
+    let mut lent = writers.lend().await?;
+    let written = query.fetch_all(&mut *lent).await;
+    // Of what was begun nothing may stay: neither the transaction nor, should it not end, the connection.
+    if written.is_ok() || sqlx::query("ROLLBACK").execute(&mut *lent).await.is_ok() {
+        lent.give_back();
+    }
+    let kinds: Vec<_> = workflow_instances::TABLE.kinds().collect();
+    judge(
+        written,
+        |row| sqlite_cells(row, &kinds),
+        |error| error.kind() == sqlx::error::ErrorKind::NotNullViolation,
+    )
 }
 
 /// One statement. When not all checkpoints have moved it divides by zero, and nothing of it stays.
 async fn on_postgres(
     database: &Database,
-    writers: &PgPool,
+    writers: &Connections<Postgres>,
     moves: &Batch,
     tables: &[(&Table, Batch)],
+    asked: &[InstanceId],
 ) -> Result<Written, Error> {
     let mut bound = 0;
     let mut of = |batch: &Batch| {
@@ -96,34 +111,62 @@ async fn on_postgres(
         bound += batch.kinds.len();
         rows
     };
-    let first = checkpoints::move_those(database, &of(moves));
+    let first = checkpoints::move_those(database, &of(moves), moves.rows.len());
     let mut parts = vec![format!("moved AS ({first} RETURNING 1)")];
+    let mut shown = "";
     for (table, rows) in tables {
         let upsert = table.upsert(&database.qualified(table.name), &of(rows));
-        parts.push(format!("of_{} AS ({upsert})", table.name));
+        let mut returning = String::new();
+        if table.name == workflow_instances::TABLE.name {
+            returning = format!(" RETURNING {}", table.list_of("old"));
+            shown = "of_workflow_instances";
+        }
+        parts.push(format!("of_{} AS ({upsert}{returning})", table.name));
     }
-    let sql = format!(
-        "WITH {} SELECT 1 / (count(*) = ${})::int FROM moved",
-        parts.join(", "),
-        bound + 1
-    );
+    let (count, ids) = (bound + 1, bound + 2);
+    let whole = format!("SELECT 1 / (count(*) = ${count})::int AS whole FROM moved");
+    let with = parts.join(", ");
+    // The runs first, so that they are where they are in the table; `whole` is one, or the statement has failed.
+    let sql = if shown.is_empty() {
+        format!("WITH {with} SELECT whole FROM ({whole}) AS m WHERE ${ids}::bigint[] IS NOT NULL")
+    } else {
+        format!(
+            "WITH {with} SELECT shown.*, whole FROM ({whole}) AS m \
+             LEFT JOIN {shown} AS shown ON shown.id = ANY(${ids}::bigint[])"
+        )
+    };
     let mut query = sqlx::query::<Postgres>(AssertSqlSafe(sql));
     for batch in std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows)) {
         for (kind, cells) in batch.columns() {
             query = bind_column(query, kind, cells);
         }
     }
-    let query = query.bind(moves.rows.len() as i64);
-    let written = query.execute(writers).await.map(drop);
-    judge(written, |error| error.code().as_deref() == Some(DIVISION))
+    let asked: Vec<i64> = asked.iter().map(|id| id.0 as i64).collect();
+    let query = query.bind(moves.rows.len() as i64).bind(asked);
+    let mut lent = writers.lend().await?;
+    let written = query.fetch_all(&mut *lent).await;
+    if written.is_ok() {
+        lent.give_back();
+    }
+    let kinds: Vec<_> = workflow_instances::TABLE.kinds().collect();
+    judge(
+        written,
+        |row| postgres_cells(row, &kinds),
+        |error| error.code().as_deref() == Some(DIVISION),
+    )
 }
 
-fn judge(
-    written: Result<(), sqlx::Error>,
+/// What became of it. Of rows that cannot be read nothing is said here: whoever looks for them finds out.
+fn judge<R>(
+    written: Result<Vec<R>, sqlx::Error>,
+    cells: impl Fn(&R) -> Result<Vec<Cell>, Error>,
     is_overtaken: impl Fn(&dyn DatabaseError) -> bool,
 ) -> Result<Written, Error> {
     match written {
-        Ok(()) => Ok(Written::Whole),
+        Ok(rows) => {
+            let rows = rows.iter().filter_map(|row| cells(row).ok());
+            Ok(Written::Whole(shown_rows(rows.collect())))
+        }
         Err(error) if error.as_database_error().is_some_and(is_overtaken) => Ok(Written::Overtaken),
         Err(error) => Err(error.into()),
     }

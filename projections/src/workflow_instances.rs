@@ -7,6 +7,8 @@ use domain::{DefinitionCode, Fact, InstanceId, TaskCode, Timestamp};
 use serde::Serialize;
 
 use crate::Error;
+use crate::cell::Cell;
+use crate::database::Database;
 use crate::patches::{Patch, Patches};
 use crate::table::{Event, Index, Row, Table, int, text};
 
@@ -267,7 +269,7 @@ fn submit(row: &mut Patch<'_>, asked: &Submission) {
     }
 }
 
-pub(crate) fn read(cells: Vec<crate::cell::Cell>) -> Result<InstanceRow, Error> {
+pub(crate) fn read(cells: Vec<Cell>) -> Result<InstanceRow, Error> {
     let mut row = Row::new(&TABLE, cells);
     let state = row.number("state")?;
     let state = WorkflowState::ALL
@@ -308,6 +310,18 @@ pub(crate) fn read(cells: Vec<crate::cell::Cell>) -> Result<InstanceRow, Error> 
         origin: row.id("origin")?,
         position: row.id("position")?,
     })
+}
+
+/// The question for these runs, and its one argument.
+pub(crate) fn these(database: &Database, ids: &[InstanceId]) -> (String, Cell) {
+    let sql = format!(
+        "SELECT {} FROM {} WHERE id IN ({})",
+        TABLE.list(),
+        database.qualified(TABLE.name),
+        database.listed()
+    );
+    let ids: Vec<u64> = ids.iter().map(|id| id.0).collect();
+    (sql, Cell::Text(json(&ids)))
 }
 
 /// Strings, numbers and lists of them: there is nothing that JSON cannot write.

@@ -23,6 +23,6 @@ pub use log::{
     Append, AppendError, Cursor, Lease, Log, LogError, Member, Metadata, Recorded, ShardInfo,
 };
 pub use memory::MemoryLog;
-pub use sql::{Database, OpenOptions, Pool, SqlLog};
+pub use sql::{Database, OpenOptions, SqlLog};
 pub use standing::{Standing, Stood};
 pub use verify::{Report, verify};

@@ -278,7 +278,7 @@ async fn open(options: &Options) -> anyhow::Result<(Arc<SqlLog>, Projections)> {
         },
     )
     .await?;
-    let tables = Projections::open_delayed(&address, options.commit_delay).await?;
+    let tables = Projections::open(&address).await?;
     Ok((Arc::new(log), tables))
 }
 

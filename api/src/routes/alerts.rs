@@ -39,7 +39,7 @@ pub(super) async fn list(
     Asked(query): Asked<AlertsQuery>,
 ) -> Result<Json<Page<AlertDocument>>, Problem> {
     let id = instance_id(&id)?;
-    wait(&api, query.min_position).await?;
+    let api = wait(api, query.min_position).await?;
     let workflow = workflow_of(&api, id).await?;
     let name = |code| of_task(&workflow, code).map(|spec| spec.name.clone());
     let rows = api.reader.alerts(id).await?;

@@ -31,6 +31,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How often the tables are looked at meanwhile, in case another process folds them.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long a run that the tables do not show may have been started a moment ago.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// How long an answer waits for what it tells to be seen.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -65,7 +68,7 @@ pub(super) async fn list(
             .map_err(|_| "expected the `next` of an earlier page".to_owned())
     })?;
     let limit = limit(query.limit, 100, 1_000)?;
-    wait(&api, query.min_position).await?;
+    let api = wait(api, query.min_position).await?;
     // One more than fits says whether there is another page.
     let mut rows = api.reader.instances(&filter, after, limit + 1).await?;
     let more = rows.len() > limit;
@@ -102,7 +105,7 @@ pub(super) async fn show(
         });
     }
     let patience = read("wait", query.wait, patience)?;
-    wait(&api, query.min_position).await?;
+    let api = wait(api, query.min_position).await?;
     let row = match patience {
         Some(patience) => wait_for_end(&api, id, patience).await?,
         None => api.reader.instance(id).await?,
@@ -149,11 +152,12 @@ fn is_output(param: &Param) -> bool {
     param.direct == Direction::Out
 }
 
-/// Waits until the read tables show a position; the problem tells the caller to ask again.
-pub(super) async fn wait(api: &Api, position: Option<String>) -> Result<(), Problem> {
+/// Waits until the read tables show a position, and answers who reads no less; the problem tells the caller to
+/// ask again.
+pub(super) async fn wait(api: Api, position: Option<String>) -> Result<Api, Problem> {
     let position = read("min_position", position, str::parse::<Position>)?;
     let Some(position) = position else {
-        return Ok(());
+        return Ok(api);
     };
     if position.shard.0 >= api.log.shards() {
         return Err(Problem::bad_request(format!(
@@ -163,7 +167,7 @@ pub(super) async fn wait(api: &Api, position: Option<String>) -> Result<(), Prob
     }
     let there = api.reader.wait_for(position.shard, position.seq, PATIENCE);
     if there.await? {
-        Ok(())
+        Ok(api.at_least(position))
     } else {
         Err(Problem::behind(format!(
             "the read tables have not reached {position} yet; ask again"
@@ -189,18 +193,22 @@ async fn wait_for_end(
     let deadline = Instant::now() + patience;
     let mut ending = api.reader.ending(id);
     let mut row = api.reader.instance(id).await?;
-    // For the end of a run that there never was nobody waits.
-    if row.is_none() && api.log.read_last(&stream(id)).await?.is_none() {
-        return Ok(None);
-    }
+    let mut exists = row.is_some();
     while !row.as_ref().is_some_and(|row| row.state.is_finished())
         && Instant::now() < deadline
         && !api.is_closing()
     {
-        let look = deadline.min(Instant::now() + LOOK);
-        // Told or not, the tables are looked at.
-        let _ = tokio::time::timeout_at(look, ending.told()).await;
-        row = api.reader.instance(id).await?;
+        let look = Instant::now() + if exists { LOOK } else { MOMENT };
+        row = match tokio::time::timeout_at(deadline.min(look), ending.told()).await {
+            Ok(Some(shown)) => Some(shown),
+            // Told or not, the tables are looked at.
+            Ok(None) | Err(_) => api.reader.instance(id).await?,
+        };
+        // For the end of a run that there never was nobody waits.
+        exists = exists || row.is_some() || api.log.read_last(&stream(id)).await?.is_some();
+        if !exists {
+            return Ok(None);
+        }
     }
     Ok(row)
 }

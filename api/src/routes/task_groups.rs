@@ -125,7 +125,7 @@ pub(super) async fn show(
     Asked(query): Asked<GroupQuery>,
 ) -> Result<Json<WholeGroupDocument>, Problem> {
     let name = name(&path)?;
-    wait(&api, query.min_position).await?;
+    let api = wait(api, query.min_position).await?;
     let row = api.reader.task_group(name).await?;
     let row =
         row.ok_or_else(|| Problem::not_found(format!("there is no task group \"{name}\"")))?;
@@ -155,7 +155,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     Asked(query): Asked<GroupQuery>,
 ) -> Result<Json<Page<GroupDocument>>, Problem> {
-    wait(&api, query.min_position).await?;
+    let api = wait(api, query.min_position).await?;
     let rows = api.reader.task_groups().await?;
     Ok(Json(Page::whole(rows.into_iter().map(document).collect())))
 }

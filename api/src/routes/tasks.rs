@@ -28,7 +28,7 @@ pub(super) async fn list(
     Asked(query): Asked<TasksQuery>,
 ) -> Result<Json<Page<TaskDocument>>, Problem> {
     let id = instance_id(&id)?;
-    wait(&api, query.min_position).await?;
+    let api = wait(api, query.min_position).await?;
     // Also says whether there is such a run at all.
     let origin = origin_of(&api, id).await?;
     let mut rows = api.reader.tasks(id).await?;

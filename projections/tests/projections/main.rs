@@ -3,6 +3,7 @@
 
 mod chance;
 mod exactly_once;
+mod forgetting;
 mod model;
 mod reading;
 mod rebuild;

@@ -138,9 +138,10 @@ async fn whoever_waits_for_an_end_is_told_each_time_it_is_in_the_tables() {
         };
         let first = [run(asked(&world, None)), run(ended(WorkflowState::Failure))];
         world.tell(first).await;
-        tokio::join!(one.told(), other.told());
-        let row = shown.reader.instance(RUN).await.unwrap().unwrap();
-        assert_eq!(row.state, WorkflowState::Failure);
+        let (told, also) = tokio::join!(one.told(), other.told());
+        let row = shown.reader.instance(RUN).await.unwrap();
+        assert_eq!(row.as_ref().unwrap().state, WorkflowState::Failure);
+        assert_eq!((&told, &also), (&row, &row));
         drop(other);
         let again = workflow_instance::Event::Restarted {
             restart: Restart::StartFailureTaskProcess,
@@ -148,12 +149,23 @@ async fn whoever_waits_for_an_end_is_told_each_time_it_is_in_the_tables() {
             scope: Scope::default(),
             reason: String::new(),
         };
+        // What removes rows takes several trips to the database.
+        let gone = Fact::Workflow(InstanceId(8_002), workflow_instance::Event::Deleted {});
         world
-            .tell([run(again), run(ended(WorkflowState::Success))])
+            .tell([run(again), run(ended(WorkflowState::Success)), gone])
             .await;
-        one.told().await;
-        let row = shown.reader.instance(RUN).await.unwrap().unwrap();
-        assert_eq!(row.state, WorkflowState::Success);
+        let told = one.told().await;
+        let row = shown.reader.instance(RUN).await.unwrap();
+        assert_eq!(row.as_ref().unwrap().state, WorkflowState::Success);
+        assert_eq!(told, row);
+        // Whoever must see a position is told, too, and looks for himself.
+        let least = shown.reader.at_least(RUN.shard(), 1);
+        let mut careful = least.ending(RUN);
+        let end = run(ended(WorkflowState::Failure));
+        world.tell([end]).await;
+        assert_eq!(careful.told().await, None);
+        let row = least.instance(RUN).await.unwrap().unwrap();
+        assert_eq!(row.state, WorkflowState::Failure);
     }
 }
 

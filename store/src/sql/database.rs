@@ -7,11 +7,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::postgres::{PgConnectOptions, Postgres};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
 };
 
+use super::connections::Connections;
 use crate::log::LogError;
 
 /// Statements that a connection keeps prepared: one for each number of rows that is written at once, and some.
@@ -34,12 +35,12 @@ pub enum Database {
 
 /// Connections for reading. Writing to the log is not possible through them on SQLite, and not
 /// meant on PostgreSQL.
-#[derive(Clone, Debug)]
-pub enum Pool {
-    /// Of a file.
-    Sqlite(SqlitePool),
-    /// Of a server.
-    Postgres(PgPool),
+#[derive(Debug)]
+pub(super) enum Pool {
+    /// To a file.
+    Sqlite(Connections<Sqlite>),
+    /// To a server.
+    Postgres(Connections<Postgres>),
 }
 
 impl Database {

@@ -4,6 +4,7 @@
 //! through a pool and is one statement at a time. Nothing here decides, caches or repairs.
 
 mod batch;
+mod connections;
 mod database;
 mod delay;
 mod postgres;
@@ -21,23 +22,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{AggregateType, InstanceId, ShardId, StreamId};
-use sqlx::postgres::PgPoolOptions;
-use sqlx::sqlite::SqlitePoolOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use database::{Database, Pool, sqlite_connect, sqlite_options};
+pub use connections::{Connections, Lent};
+pub use database::{Database, sqlite_connect, sqlite_options};
 pub use delay::linger;
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
 use crate::standing::Standing;
 use batch::Request;
+use database::Pool;
 use session::Session;
 use writer::{Acquire, Change, Inherit, Job, Writer};
 
-/// How long a reader waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections for reading.
-const READERS: u32 = 4;
+const READERS: usize = 4;
 
 /// How a log is opened.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +68,6 @@ pub struct SqlLog {
     shards: u16,
     jobs: mpsc::UnboundedSender<Job>,
     commits: Arc<AtomicU64>,
-    changes: watch::Sender<u64>,
     handovers: watch::Sender<u64>,
     listener: Option<tokio::task::AbortHandle>,
 }
@@ -95,21 +93,20 @@ impl SqlLog {
         };
         let pool = readers(database);
         let commits = Arc::new(AtomicU64::new(0));
-        let (changes, handovers) = (watch::Sender::new(0), watch::Sender::new(0));
+        let handovers = watch::Sender::new(0);
         let (jobs, queue) = mpsc::unbounded_channel();
         let writer = Writer::new(
             database.clone(),
             session,
             options.commit_delay,
             Arc::clone(&commits),
-            changes.clone(),
             handovers.clone(),
         );
         tokio::spawn(writer.run(queue));
-        let listener = match &pool {
-            Pool::Sqlite(_) => None,
-            Pool::Postgres(pool) => {
-                let hints = postgres::listen(pool.clone(), changes.clone(), handovers.clone());
+        let listener = match database {
+            Database::Sqlite(_) => None,
+            Database::Postgres(options) => {
+                let hints = postgres::listen((**options).clone(), handovers.clone());
                 Some(tokio::spawn(hints).abort_handle())
             }
         };
@@ -119,7 +116,6 @@ impl SqlLog {
             shards,
             jobs,
             commits,
-            changes,
             handovers,
             listener,
         })
@@ -128,17 +124,6 @@ impl SqlLog {
     /// Where the log is kept, for those who keep their tables beside it.
     pub const fn database(&self) -> &Database {
         &self.database
-    }
-
-    /// Connections for reading, shared with the log's own reads.
-    pub const fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// Changes whenever this process has committed, and, on PostgreSQL, soon after another one has. A hint:
-    /// a reader that must not miss anything also looks from time to time.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
     }
 
     /// Carries out what is queued, then closes every connection. Later calls find the log unavailable.
@@ -188,21 +173,13 @@ fn micros(lease_ms: u64) -> i64 {
 /// Connections open when they are needed, so a log can be held while its database is away.
 fn readers(database: &Database) -> Pool {
     match database {
-        Database::Sqlite(path) => Pool::Sqlite(
-            SqlitePoolOptions::new()
-                .max_connections(READERS)
-                .acquire_timeout(ACQUIRE)
-                // A file in this machine does not go away between two questions.
-                .test_before_acquire(false)
-                .connect_lazy_with(sqlite_options(path).pragma("query_only", "1")),
-        ),
-        Database::Postgres(options) => Pool::Postgres(
-            // One more, for the listener.
-            PgPoolOptions::new()
-                .max_connections(READERS + 1)
-                .acquire_timeout(ACQUIRE)
-                .connect_lazy_with((**options).clone()),
-        ),
+        Database::Sqlite(path) => {
+            let options = sqlite_options(path).pragma("query_only", "1");
+            Pool::Sqlite(Connections::new(options, READERS))
+        }
+        Database::Postgres(options) => {
+            Pool::Postgres(Connections::new((**options).clone(), READERS))
+        }
     }
 }
 

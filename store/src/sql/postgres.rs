@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use domain::ShardId;
-use sqlx::postgres::{PgConnection, PgListener, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::watch;
 
 use super::batch::Group;
@@ -23,8 +23,6 @@ macro_rules! now {
 }
 pub(super) use now;
 
-/// The channel of the hint that something was committed.
-const CHANNEL: &str = "tidemill";
 /// The channel of the hint that shards may have changed hands.
 const HANDOVERS: &str = "tidemill_handovers";
 
@@ -32,7 +30,7 @@ const HANDOVERS: &str = "tidemill_handovers";
 /// of the statement only concerns those.
 const COMMIT: &str = "WITH moved AS (
     UPDATE shards AS s SET head = w.end_head, hash = w.end_hash
-    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $20::bytea[], $21::bytea[])
+    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $19::bytea[], $20::bytea[])
          AS w(shard, epoch, head, end_head, hash, end_hash)
     WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.head = w.head AND s.hash = w.hash
     RETURNING s.shard
@@ -52,7 +50,7 @@ const COMMIT: &str = "WITH moved AS (
     JOIN moved ON moved.shard = b.shard
     ON CONFLICT DO NOTHING
 )
-SELECT shard, (SELECT pg_notify($19, '')) FROM moved";
+SELECT shard FROM moved";
 
 /// The events of a batch, column by column.
 #[derive(Default)]
@@ -143,7 +141,6 @@ pub(super) async fn commit(
         .bind(&columns.blob_shard)
         .bind(&columns.blob_digest)
         .bind(&columns.blob_body)
-        .bind(CHANNEL)
         .bind(hashes(|group| group.after))
         .bind(hashes(Group::end));
     let moved: Vec<(i32,)> = query.fetch_all(connection).await?;
@@ -338,33 +335,22 @@ pub(super) async fn durable(connection: &mut PgConnection) -> Result<(), sqlx::E
 }
 
 /// Passes other processes' hints on, for ever. What it misses while it reconnects is only a hint.
-pub(super) async fn listen(
-    pool: PgPool,
-    changes: watch::Sender<u64>,
-    handovers: watch::Sender<u64>,
-) {
+pub(super) async fn listen(options: PgConnectOptions, handovers: watch::Sender<u64>) {
+    let one = PgPoolOptions::new().max_connections(1);
+    let pool = one.connect_lazy_with(options);
     loop {
-        if let Err(error) = pass_on(&pool, &changes, &handovers).await {
+        if let Err(error) = pass_on(&pool, &handovers).await {
             tracing::debug!(%error, "no hints from other processes; trying again");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-async fn pass_on(
-    pool: &PgPool,
-    changes: &watch::Sender<u64>,
-    handovers: &watch::Sender<u64>,
-) -> Result<(), sqlx::Error> {
+async fn pass_on(pool: &PgPool, handovers: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen_all([CHANNEL, HANDOVERS]).await?;
+    listener.listen(HANDOVERS).await?;
     loop {
-        let hint = listener.recv().await?;
-        let told = if hint.channel() == HANDOVERS {
-            handovers
-        } else {
-            changes
-        };
-        told.send_modify(|count| *count += 1);
+        listener.recv().await?;
+        handovers.send_modify(|count| *count += 1);
     }
 }

@@ -2,22 +2,30 @@
 //! each is one statement, so a reader may be cancelled at any time.
 
 use domain::{AggregateType, InstanceId, ShardId, StreamId};
+use sqlx::FromRow;
 
 use super::database::Pool;
 use super::rows::{EventRow, columns, log_error, recorded, reference, resolve};
 use super::{postgres, sqlite};
 use crate::log::{LogError, Member, Recorded, ShardInfo};
 
-/// Runs a query on whichever pool it is; the text is the same, the types are not.
+/// The rows of a question on whichever database it is; the text is the same, the types are not.
 macro_rules! fetch {
-    ($pool:expr, $kind:ident, $how:ident, $sql:expr $(, $bind:expr)*) => {
+    ($pool:expr, $sql:expr $(, $bind:expr)*) => {
         match $pool {
-            Pool::Sqlite(pool) => sqlx::$kind($sql)$(.bind($bind))*.$how(pool).await,
-            Pool::Postgres(pool) => sqlx::$kind($sql)$(.bind($bind))*.$how(pool).await,
+            Pool::Sqlite(pool) => pool
+                .rows(|| sqlx::query($sql)$(.bind($bind))*)
+                .await
+                .and_then(|rows| rows.iter().map(FromRow::from_row).collect::<Result<Vec<_>, _>>()),
+            Pool::Postgres(pool) => pool
+                .rows(|| sqlx::query($sql)$(.bind($bind))*)
+                .await
+                .and_then(|rows| rows.iter().map(FromRow::from_row).collect::<Result<Vec<_>, _>>()),
         }
         .map_err(log_error)
     };
 }
+pub(super) use fetch;
 
 pub(super) async fn page(
     pool: &Pool,
@@ -33,15 +41,7 @@ pub(super) async fn page(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     events(
         pool,
-        fetch!(
-            pool,
-            query_as,
-            fetch_all,
-            SQL,
-            i32::from(shard.0),
-            number(after),
-            limit
-        )?,
+        fetch!(pool, SQL, i32::from(shard.0), number(after), limit)?,
     )
     .await
 }
@@ -58,15 +58,7 @@ pub(super) async fn stream(
     );
     events(
         pool,
-        fetch!(
-            pool,
-            query_as,
-            fetch_all,
-            SQL,
-            stream.kind.name(),
-            &stream.id,
-            number(after)
-        )?,
+        fetch!(pool, SQL, stream.kind.name(), &stream.id, number(after))?,
     )
     .await
 }
@@ -75,15 +67,8 @@ pub(super) async fn length(pool: &Pool, stream: &StreamId) -> Result<u64, LogErr
     // Sequences have no gaps.
     const SQL: &str = "SELECT sequence FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 \
                        ORDER BY sequence DESC LIMIT 1";
-    let newest: Option<i64> = fetch!(
-        pool,
-        query_scalar,
-        fetch_optional,
-        SQL,
-        stream.kind.name(),
-        &stream.id
-    )?;
-    Ok(newest.unwrap_or(0) as u64)
+    let newest: Vec<(i64,)> = fetch!(pool, SQL, stream.kind.name(), &stream.id)?;
+    Ok(newest.first().map_or(0, |(newest,)| *newest as u64))
 }
 
 pub(super) async fn last(pool: &Pool, stream: &StreamId) -> Result<Option<Recorded>, LogError> {
@@ -92,14 +77,7 @@ pub(super) async fn last(pool: &Pool, stream: &StreamId) -> Result<Option<Record
         columns!(),
         " FROM events WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY sequence DESC LIMIT 1"
     );
-    let rows = fetch!(
-        pool,
-        query_as,
-        fetch_all,
-        SQL,
-        stream.kind.name(),
-        &stream.id
-    )?;
+    let rows = fetch!(pool, SQL, stream.kind.name(), &stream.id)?;
     Ok(events(pool, rows).await?.pop())
 }
 
@@ -126,18 +104,7 @@ pub(super) async fn instance(
         AggregateType::WorkflowInstance.name(),
         AggregateType::TaskInstance.name(),
     );
-    let rows = fetch!(
-        pool,
-        query_as,
-        fetch_all,
-        SQL,
-        runs,
-        &run,
-        tasks,
-        &first,
-        &end,
-        number(after)
-    )?;
+    let rows = fetch!(pool, SQL, runs, &run, tasks, &first, &end, number(after))?;
     events(pool, rows).await
 }
 
@@ -147,15 +114,9 @@ pub(super) async fn streams(
     kind: AggregateType,
 ) -> Result<Vec<StreamId>, LogError> {
     const SQL: &str = "SELECT aggregate_id FROM events WHERE shard = $1 AND aggregate_type = $2 AND sequence = 1 ORDER BY aggregate_id";
-    let ids: Vec<String> = fetch!(
-        pool,
-        query_scalar,
-        fetch_all,
-        SQL,
-        i32::from(shard.0),
-        kind.name()
-    )?;
-    Ok(ids.into_iter().map(|id| StreamId { kind, id }).collect())
+    let ids: Vec<(String,)> = fetch!(pool, SQL, i32::from(shard.0), kind.name())?;
+    let streams = ids.into_iter().map(|(id,)| StreamId { kind, id });
+    Ok(streams.collect())
 }
 
 pub(super) async fn shard_infos(pool: &Pool) -> Result<Vec<ShardInfo>, LogError> {
@@ -165,11 +126,11 @@ pub(super) async fn shard_infos(pool: &Pool) -> Result<Vec<ShardInfo>, LogError>
         };
     }
     type Row = (i32, i64, i64, String, i64, String);
-    let rows: Vec<Row> = match pool {
-        Pool::Sqlite(pool) => sqlx::query_as(sql!(sqlite::now!())).fetch_all(pool).await,
-        Pool::Postgres(pool) => sqlx::query_as(sql!(postgres::now!())).fetch_all(pool).await,
-    }
-    .map_err(log_error)?;
+    let sql = match pool {
+        Pool::Sqlite(_) => sql!(sqlite::now!()),
+        Pool::Postgres(_) => sql!(postgres::now!()),
+    };
+    let rows: Vec<Row> = fetch!(pool, sql)?;
     let info = |(shard, head, epoch, owner, expires_in_ms, heir): Row| ShardInfo {
         shard: ShardId(shard as u16),
         head: head as u64,
@@ -187,11 +148,11 @@ pub(super) async fn members(pool: &Pool) -> Result<Vec<Member>, LogError> {
             concat!("SELECT id, address, standby FROM engines WHERE expires_at > ", $($now)*, " ORDER BY id")
         };
     }
-    let rows: Vec<(String, String, bool)> = match pool {
-        Pool::Sqlite(pool) => sqlx::query_as(sql!(sqlite::now!())).fetch_all(pool).await,
-        Pool::Postgres(pool) => sqlx::query_as(sql!(postgres::now!())).fetch_all(pool).await,
-    }
-    .map_err(log_error)?;
+    let sql = match pool {
+        Pool::Sqlite(_) => sql!(sqlite::now!()),
+        Pool::Postgres(_) => sql!(postgres::now!()),
+    };
+    let rows: Vec<(String, String, bool)> = fetch!(pool, sql)?;
     let member = |(id, address, standby)| Member {
         id,
         address,
@@ -214,24 +175,20 @@ async fn events(pool: &Pool, rows: Vec<EventRow>) -> Result<Vec<Recorded>, LogEr
         return Ok(events);
     }
     let bodies: Vec<(String, String)> = match pool {
-        Pool::Sqlite(pool) => {
+        Pool::Sqlite(_) => {
+            const SQL: &str =
+                "SELECT digest, body FROM blobs WHERE digest IN (SELECT value FROM json_each($1))";
             let list = serde_json::to_string(&digests)
                 .map_err(|error| LogError::Corrupt(error.to_string()))?;
-            sqlx::query_as(
-                "SELECT digest, body FROM blobs WHERE digest IN (SELECT value FROM json_each($1))",
-            )
-            .bind(list)
-            .fetch_all(pool)
-            .await
+            fetch!(pool, SQL, list.as_str())?
         }
         Pool::Postgres(pool) => {
-            sqlx::query_as("SELECT digest, body FROM blobs WHERE digest = ANY($1)")
-                .bind(digests)
-                .fetch_all(pool)
-                .await
+            const SQL: &str = "SELECT digest, body FROM blobs WHERE digest = ANY($1)";
+            let rows = pool.rows(|| sqlx::query(SQL).bind(&digests)).await;
+            let rows = rows.and_then(|rows| rows.iter().map(FromRow::from_row).collect());
+            rows.map_err(log_error)?
         }
-    }
-    .map_err(log_error)?;
+    };
     resolve(&mut events, &bodies)?;
     Ok(events)
 }

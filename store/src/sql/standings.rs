@@ -1,8 +1,10 @@
 //! What stood in each shard, as a row: one per shard, the same text on both databases.
 
 use domain::ShardId;
+use sqlx::FromRow;
 
 use super::database::Pool;
+use super::read::fetch;
 use super::rows::log_error;
 use crate::chain::{Chain, Hash};
 use crate::log::LogError;
@@ -37,20 +39,8 @@ impl Row {
 /// The row of a shard, if there is one that means something to this program.
 pub(super) async fn read(pool: &Pool, shard: ShardId) -> Result<Option<Standing>, LogError> {
     const SQL: &str = "SELECT seq, hash, body FROM standings WHERE shard = $1";
-    type Found = Option<(i64, Vec<u8>, String)>;
-    let number = i32::from(shard.0);
-    let found: Found = match pool {
-        Pool::Sqlite(pool) => {
-            let query = sqlx::query_as(SQL).bind(number);
-            query.fetch_optional(pool).await
-        }
-        Pool::Postgres(pool) => {
-            let query = sqlx::query_as(SQL).bind(number);
-            query.fetch_optional(pool).await
-        }
-    }
-    .map_err(log_error)?;
-    let standing = found.and_then(|(seq, hash, body)| {
+    let found: Vec<(i64, Vec<u8>, String)> = fetch!(pool, SQL, i32::from(shard.0))?;
+    let standing = found.into_iter().next().and_then(|(seq, hash, body)| {
         Some(Standing {
             shard,
             at: Chain {

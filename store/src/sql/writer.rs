@@ -108,7 +108,6 @@ pub(super) struct Writer {
     away: Option<(Instant, String)>,
     commit_delay: Duration,
     commits: Arc<AtomicU64>,
-    changes: watch::Sender<u64>,
     handovers: watch::Sender<u64>,
 }
 
@@ -118,7 +117,6 @@ impl Writer {
         session: Session,
         commit_delay: Duration,
         commits: Arc<AtomicU64>,
-        changes: watch::Sender<u64>,
         handovers: watch::Sender<u64>,
     ) -> Self {
         Self {
@@ -127,7 +125,6 @@ impl Writer {
             away: None,
             commit_delay,
             commits,
-            changes,
             handovers,
         }
     }
@@ -186,7 +183,6 @@ impl Writer {
                 linger(self.commit_delay).await;
                 if !moved.is_empty() {
                     self.commits.fetch_add(1, SeqCst);
-                    self.changes.send_modify(|count| *count += 1);
                 }
                 let (done, refused): (Vec<_>, Vec<_>) = groups
                     .into_iter()

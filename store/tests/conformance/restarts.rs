@@ -9,6 +9,7 @@ use std::time::Duration;
 use store::{
     AppendError, Database, FaultyLog, Log, LogError, MemoryLog, OpenOptions, SqlLog, verify,
 };
+use tests::fleet::{Whom, Wire};
 use tests::postgres::Cluster;
 
 use crate::world::{LONG, SHARDS, Writer, open, shard};
@@ -200,6 +201,73 @@ async fn while_the_server_is_away_everything_is_unavailable_and_nothing_else() {
     writer.append(&[writer.task(2, 1)]).await.unwrap();
     assert_eq!(log.renew("a", &leases, LONG).await.unwrap(), [shard(0)]);
     assert_eq!(writer.read().await.len(), 2);
+}
+
+/// Whoever reads hears nothing of connections that break while nobody uses them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_on_a_connection_that_is_gone_is_made_on_another_one() {
+    let cluster = Cluster::start();
+    let url = cluster.create_database();
+    let wire = Wire::to(cluster.port());
+    let through = url.replace(&format!("127.0.0.1:{}", cluster.port()), &wire.address());
+    let log: Arc<dyn Log> = Arc::new(open(&Database::parse(&through).unwrap()).await);
+    let lease = log.acquire("a", 1, LONG).await.unwrap()[0];
+    let mut writer = Writer::new(log.clone(), lease);
+    writer.append(&[writer.task(1, 1)]).await.unwrap();
+    for _ in 0..3 {
+        // Several at once, so that several connections lie idle when they break.
+        let reads = (0..8).map(|_| log.read(shard(0), 0, 10));
+        for read in futures_util::future::join_all(reads).await {
+            assert_eq!(read.unwrap().len(), 1);
+        }
+        assert!(wire.cut(Whom::Everybody) > 1);
+        assert_eq!(log.read(shard(0), 0, 10).await.unwrap().len(), 1);
+        assert_eq!(log.read(shard(0), 0, 10).await.unwrap().len(), 1);
+        cluster.stop_immediate();
+        cluster.start_again();
+        assert_eq!(log.read(shard(0), 0, 10).await.unwrap().len(), 1);
+    }
+}
+
+/// A server that starts is waited for, one that does not is not waited for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_waits_for_a_server_that_starts() {
+    let cluster = Arc::new(Cluster::start());
+    let log = open(&Database::parse(&cluster.create_database()).unwrap()).await;
+    assert_eq!(log.read(shard(0), 0, 10).await.unwrap(), []);
+    cluster.stop_immediate();
+    let server = cluster.clone();
+    let starting = tokio::task::spawn_blocking(move || server.start_again());
+    assert_eq!(log.read(shard(0), 0, 10).await.unwrap(), []);
+    starting.await.unwrap();
+    cluster.stop_immediate();
+    let answer = log.read(shard(0), 0, 10).await;
+    assert!(
+        matches!(answer, Err(LogError::Unavailable(_))),
+        "{answer:?}"
+    );
+}
+
+/// Whoever stops waiting for an answer leaves no connection behind on which it arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_given_up_disturbs_no_other_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for database in [
+        Database::file(folder.path().join("log.db")),
+        Database::parse(&Cluster::shared().create_database()).unwrap(),
+    ] {
+        let log: Arc<dyn Log> = Arc::new(open(&database).await);
+        let leases = log.acquire("a", 2, LONG).await.unwrap();
+        let mut writer = Writer::new(log.clone(), leases[0]);
+        writer.append(&[writer.task(1, 1)]).await.unwrap();
+        for round in 0..200_u64 {
+            let read = log.read(shard(0), 0, 10);
+            let given_up = tokio::time::timeout(Duration::from_micros(round * 5), read).await;
+            assert!(given_up.is_err() || given_up.unwrap().is_ok());
+            assert_eq!(log.read(shard(1), 0, 10).await.unwrap(), []);
+            assert_eq!(log.read(shard(0), 0, 10).await.unwrap().len(), 1);
+        }
+    }
 }
 
 /// Not a test by itself: the process that the next test kills. Says each `seq` when it is acknowledged.

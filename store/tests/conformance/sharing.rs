@@ -1,7 +1,6 @@
 //! Several processes on one database: they wait for each other and hear of each other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use store::{AppendError, Database, Log, verify};
 use tests::postgres::Cluster;
@@ -43,25 +42,6 @@ async fn processes_that_open_an_empty_postgres_database_at_once_agree() {
     let database = Database::parse(&Cluster::shared().create_database()).unwrap();
     let opened = futures_util::future::join_all((0..4).map(|_| open(&database))).await;
     assert_eq!(opened[0].shard_infos().await.unwrap().len(), 4);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_is_heard_in_this_process_and_on_postgres_in_the_others() {
-    let database = Database::parse(&Cluster::shared().create_database()).unwrap();
-    let (here, there) = (Arc::new(open(&database).await), open(&database).await);
-    let lease = here.acquire("a", 1, LONG).await.unwrap()[0];
-    let (mut near, mut far) = (here.changes(), there.changes());
-    let mut writer = Writer::new(here.clone(), lease);
-    writer.append(&[writer.task(1, 1)]).await.unwrap();
-    near.changed().await.unwrap();
-    // The other one may not listen yet: a hint is a hint, so say it again until it is heard.
-    for number in 2.. {
-        let heard = tokio::time::timeout(Duration::from_millis(100), far.changed()).await;
-        if heard.is_ok() {
-            break;
-        }
-        writer.append(&[writer.task(number, 1)]).await.unwrap();
-    }
 }
 
 /// Two processes with the same leases, as after a copied configuration: the epoch does not keep them apart,
