@@ -27,5 +27,7 @@ pub mod workflow_instance;
 
 pub use aggregate::{Aggregate, AggregateType, Corrupt, EventType, Rejection};
 pub use fact::{Fact, StreamId};
-pub use id::{AttemptId, DefinitionCode, InstanceId, ShardId, TaskCode, TaskId, WorkerRef};
+pub use id::{
+    AttemptId, DefinitionCode, InstanceId, ShardId, TaskCode, TaskId, WorkerName, WorkerRef,
+};
 pub use time::Timestamp;

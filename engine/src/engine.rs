@@ -226,7 +226,7 @@ impl Engine {
         let shard = self.place(key.as_deref())?;
         let request = Request::Start {
             shard,
-            submission: Arc::new(submission),
+            submission: self.definitions.share(Arc::new(submission)),
             workflow,
             key,
         };

@@ -244,7 +244,7 @@ impl Core {
             }
             Obligation::Watch { attempt, worker } => {
                 if self.workers.hold(task, attempt, &worker, now) {
-                    self.watch_worker(now, worker.id);
+                    self.watch_worker(now, worker.id.clone());
                 }
             }
             Obligation::Wake { at } => self.set_timer(at, Timer::Task(task)),

@@ -54,7 +54,8 @@ pub(super) struct Shard {
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) chain: Chain,
-    pub(super) runs: BTreeMap<InstanceId, Run>,
+    /// Each in a place of its own: a tree has room for twice as many as it holds.
+    pub(super) runs: BTreeMap<InstanceId, Box<Run>>,
     pub(super) corrupt: BTreeMap<InstanceId, Corrupt>,
     pub(super) definitions: BTreeMap<DefinitionCode, WorkflowDefinition>,
     pub(super) groups: BTreeMap<Arc<str>, Kept<TaskGroup>>,
@@ -174,7 +175,7 @@ impl Shard {
     }
 
     pub(super) fn run(&self, instance: InstanceId) -> Option<&Run> {
-        self.memory.as_ref()?.runs.get(&instance)
+        Some(self.memory.as_ref()?.runs.get(&instance)?)
     }
 
     /// A task group that this shard decides for.
@@ -278,7 +279,7 @@ impl Shard {
         };
         match run {
             Some(run) => {
-                memory.runs.entry(instance).or_insert(*run);
+                memory.runs.entry(instance).or_insert(run);
             }
             None => {
                 memory.absent.insert(instance);
@@ -379,7 +380,11 @@ impl Shard {
             .is_some_and(|head| *head <= durable)
         {
             memory.leaving.remove(&instance);
-            if memory.runs.get(&instance).is_some_and(Run::is_at_rest) {
+            if memory
+                .runs
+                .get(&instance)
+                .is_some_and(|run| run.is_at_rest())
+            {
                 memory.runs.remove(&instance);
             }
         }
