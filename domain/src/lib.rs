@@ -16,6 +16,7 @@ pub mod id;
 pub mod params;
 pub mod run;
 pub mod serial_queue;
+pub mod tally;
 pub mod task_group;
 pub mod task_instance;
 #[cfg(test)]
@@ -30,4 +31,5 @@ pub use fact::{Fact, StreamId};
 pub use id::{
     AttemptId, DefinitionCode, InstanceId, ShardId, TaskCode, TaskId, WorkerName, WorkerRef,
 };
+pub use tally::Tally;
 pub use time::Timestamp;

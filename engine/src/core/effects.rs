@@ -420,6 +420,7 @@ impl Core {
                 }
             }
             Effect::KeepStanding(standing) => self.out.push(Output::KeepStanding(standing)),
+            Effect::Count(tally) => self.tally.add(&tally),
         }
     }
 

@@ -11,7 +11,9 @@ use domain::serial_queue::SerialQueue;
 use domain::task_group::TaskGroup;
 use domain::task_instance;
 use domain::workflow_definition::WorkflowDefinition;
-use domain::{AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, TaskId, Timestamp};
+use domain::{
+    AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, Tally, TaskId, Timestamp,
+};
 use store::{Append, Chain, Metadata, Recorded, Standing};
 
 use super::children::{Order, orders_of};
@@ -75,6 +77,8 @@ pub(super) struct Memory {
     pub(super) absent: BTreeSet<InstanceId>,
     /// Decided and not yet handed to the log.
     unsent: Vec<Recorded>,
+    /// What happened in those.
+    uncounted: Tally,
     /// Where the chain was before those.
     sent: Chain,
 }
@@ -102,6 +106,8 @@ pub(super) enum Effect {
     Ended(InstanceId),
     /// What stands here is kept for the next owner.
     KeepStanding(Standing),
+    /// What has happened is counted.
+    Count(Box<Tally>),
 }
 
 impl Effect {
@@ -116,7 +122,8 @@ impl Effect {
             | Self::Tell(..)
             | Self::KillStray(..)
             | Self::Ended(_)
-            | Self::KeepStanding(_) => false,
+            | Self::KeepStanding(_)
+            | Self::Count(_) => false,
         }
     }
 }
@@ -215,6 +222,7 @@ impl Shard {
             leaving: BTreeMap::new(),
             absent: BTreeSet::new(),
             unsent: Vec::new(),
+            uncounted: Tally::default(),
             sent: image.chain,
         });
         std::mem::take(&mut self.parked)
@@ -236,7 +244,8 @@ impl Shard {
             | Effect::Tell(..)
             | Effect::KillStray(..)
             | Effect::Ended(_)
-            | Effect::KeepStanding(_) => None,
+            | Effect::KeepStanding(_)
+            | Effect::Count(_) => None,
         };
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let replies = waiting.filter_map(|(_, _, effect)| asker(effect));
@@ -319,6 +328,7 @@ impl Shard {
                         .chain
                         .record(self.id, &step.fact, step.sequence, &metadata, now);
                 memory.unsent.push(recorded);
+                memory.uncounted.count(&step.fact);
             }
         }
     }
@@ -337,6 +347,9 @@ impl Shard {
         }
         let after = std::mem::replace(&mut memory.sent, memory.chain);
         let events = std::mem::take(&mut memory.unsent);
+        let counted = Box::new(std::mem::take(&mut memory.uncounted));
+        let head = memory.chain.head;
+        self.waiting.push_back((head, true, Effect::Count(counted)));
         Some(Append {
             shard,
             epoch,
