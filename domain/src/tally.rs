@@ -45,8 +45,9 @@ impl Tally {
     /// Counts what another one has counted.
     pub fn add(&mut self, other: &Self) {
         let pairs = self.tasks.iter_mut().zip(other.tasks);
-        let pairs = pairs.chain(self.workflows.iter_mut().zip(other.workflows));
-        pairs.for_each(|(count, more)| *count += more);
+        for (count, more) in pairs.chain(self.workflows.iter_mut().zip(other.workflows)) {
+            *count += more;
+        }
         self.dispatched += other.dispatched;
         self.refused += other.refused;
         self.told += other.told;
@@ -189,7 +190,8 @@ mod tests {
             reason: "nobody".to_owned(),
         };
         tally.count(&Fact::Workflow(task.instance, deleted));
-        tally.add(&tally.clone());
+        let same = tally;
+        tally.add(&same);
         let counted: Vec<_> = tally.tasks().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("finish", 2), ("fail", 2), ("retry", 2)]);
         assert_eq!((tally.told, tally.untold), (0, 2));

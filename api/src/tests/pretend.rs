@@ -91,7 +91,9 @@ impl Pretend {
 
     async fn append(&self, state: &mut State, shard: ShardId, facts: Vec<(Fact, u64)>) -> Position {
         state.now += 1_000;
-        facts.iter().for_each(|(fact, _)| state.tally.count(fact));
+        for (fact, _) in &facts {
+            state.tally.count(fact);
+        }
         let chain = state.chains.entry(shard).or_insert_with(Chain::start);
         let after = *chain;
         let at = Timestamp(1_700_000_000_000_000 + state.now);
