@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use domain::workflow_definition::{Flaw, Workflow};
 use domain::workflow_instance::Submission;
 use domain::{
-    AttemptId, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp, run,
+    AttemptId, DefinitionCode, InstanceId, Rejection, ShardId, Tally, TaskCode, TaskId, Timestamp,
+    run,
 };
 
 /// An engine, or whoever knows the way to one.
@@ -76,6 +77,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The workers that are connected to the engines that can be reached.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, Refused>;
+
+    /// What the engine of this process has made happen since it began.
+    async fn tally(&self) -> Result<Tally, Refused>;
 
     /// The engines that are known.
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused>;

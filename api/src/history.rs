@@ -229,7 +229,8 @@ impl Past {
     fn row(&self, id: InstanceId) -> Option<InstanceRow> {
         let asked = self.workflow.submission.as_deref()?;
         let state = self.workflow.state()?;
-        let restart = self.workflow.restart;
+        let again = self.workflow.again.as_ref();
+        let restart = again.map(|again| again.restart);
         Some(InstanceRow {
             id,
             project: asked.project.clone(),

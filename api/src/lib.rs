@@ -5,7 +5,6 @@
 //!
 //! Read in this order: [`engine`], `routes`, [`workflow_file`].
 
-mod counts;
 mod cursor;
 mod document;
 mod documents;
@@ -50,10 +49,5 @@ pub fn router_until(
     closing: watch::Receiver<bool>,
 ) -> Router {
     let api = state::Api::new(engine, log, tables, closing);
-    // The counters begin where the log stands now; if that fails, where it stands at the first question.
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        let api = api.clone();
-        runtime.spawn(async move { api.counts.lock().await.advance(api.log.as_ref()).await });
-    }
     routes::router(api)
 }

@@ -13,7 +13,6 @@ use projections::{Projections, Reader};
 use store::{Cursor, Log, LogError, Recorded};
 use tokio::sync::{Mutex as TurnMutex, watch};
 
-use crate::counts::Counts;
 use crate::engine::{Engine, Position};
 use crate::forward::Neighbours;
 
@@ -33,7 +32,6 @@ pub(crate) struct Inner {
     pub(crate) heads: Heads,
     pub(crate) requests: Requests,
     pub(crate) neighbours: Neighbours,
-    pub(crate) counts: TurnMutex<Counts>,
     /// Held by the one verification that may walk the log at a time.
     pub(crate) verification: TurnMutex<()>,
     /// Held by the one rebuilding of a read table that may go on at a time.
@@ -65,7 +63,6 @@ impl Api {
             heads: Heads::default(),
             requests: Requests::default(),
             neighbours: Neighbours::new(),
-            counts: TurnMutex::default(),
             verification: TurnMutex::new(()),
             rebuilding: TurnMutex::new(()),
             closing,

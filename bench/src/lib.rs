@@ -22,6 +22,7 @@ mod process;
 mod report;
 mod scratch;
 mod service;
+mod startup;
 mod table;
 mod waiting;
 mod workload;
@@ -33,6 +34,7 @@ pub use error::Error;
 pub use floors::Floor;
 pub use log::LogRow;
 pub use report::{Report, Row};
+pub use startup::StartRow;
 pub use waiting::WaitingRow;
 pub use workload::{Scale, Workload};
 

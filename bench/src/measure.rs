@@ -12,7 +12,7 @@ use crate::report::{Cpu, Report, Row, Sample, Subject};
 use crate::scratch::Scratch;
 use crate::service::{Process, Service};
 use crate::workload::{self, Load, Pace, Workload};
-use crate::{Options, floors, log, waiting};
+use crate::{Options, floors, log, startup, waiting};
 
 /// Runs that have ended before `W10` is measured again.
 const CROWD: usize = 1_000_000;
@@ -36,6 +36,10 @@ pub(crate) async fn all(
         };
         match workload {
             Workload::F => report.floors = floors::measure(options, scratch, say).await?,
+            Workload::S => {
+                let row = startup::measure(options, scratch, say).await?;
+                report.starts.push(row);
+            }
             Workload::L => report.log = log::measure(options, scratch, say).await?,
             Workload::W8 => report.waiting = waiting::measure(options, scratch, say).await?,
             Workload::W10 => bench.crowd(&mut report).await?,

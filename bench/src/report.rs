@@ -10,6 +10,7 @@ use crate::floors::Floor;
 use crate::log::LogRow;
 use crate::process::Memory;
 use crate::scratch::DatabaseFacts;
+use crate::startup::StartRow;
 use crate::waiting::WaitingRow;
 
 /// Above this share of foreign work, figures of time say more about the others.
@@ -40,6 +41,8 @@ pub struct Report {
     pub workloads: Vec<Row>,
     /// `W8`.
     pub waiting: Vec<WaitingRow>,
+    /// `S`.
+    pub starts: Vec<StartRow>,
 }
 
 /// The machine.
@@ -221,6 +224,7 @@ impl Report {
             log: Vec::new(),
             workloads: Vec::new(),
             waiting: Vec::new(),
+            starts: Vec::new(),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::process::Memory;
 use crate::scratch::Place;
 
 /// How long it may take until everybody is there.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a process may take to leave by itself.
 const GOODBYE: Duration = Duration::from_secs(20);
 /// How often it is asked whether everybody is there.
@@ -153,7 +153,7 @@ fn work(
 }
 
 /// The program, without anything that its user has set for other services.
-fn program(options: &Options, place: &Place, verb: &str) -> Command {
+pub(crate) fn program(options: &Options, place: &Place, verb: &str) -> Command {
     let mut command = Command::new(&options.program);
     command.arg(verb).current_dir(&place.folder);
     for name in ["SERVER", "DATA", "DATABASE", "CONFIG"] {
@@ -163,7 +163,7 @@ fn program(options: &Options, place: &Place, verb: &str) -> Command {
 }
 
 impl Process {
-    fn start(mut command: Command, said: PathBuf) -> Result<Self, Error> {
+    pub(crate) fn start(mut command: Command, said: PathBuf) -> Result<Self, Error> {
         let trying = || format!("starting {}", command.as_std().get_program().display());
         let err = File::create(&said).trying(trying())?;
         let trying = trying();
@@ -195,7 +195,7 @@ impl Process {
     }
 
     /// Where it listens, once it says so.
-    async fn listening(&mut self) -> Result<SocketAddr, Error> {
+    pub(crate) async fn listening(&mut self) -> Result<SocketAddr, Error> {
         let out = self.child.stdout.take();
         let line = match out {
             None => None,
@@ -214,7 +214,7 @@ impl Process {
     }
 
     /// Asks it to leave, and makes it leave when it does not.
-    async fn stop(mut self) -> Result<(), Error> {
+    pub(crate) async fn stop(mut self) -> Result<(), Error> {
         if let Some(id) = self.id() {
             // It may have left by itself.
             let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM);

@@ -9,6 +9,7 @@ use crate::figures::ratio;
 use crate::floors::Floor;
 use crate::log::LogRow;
 use crate::report::{Report, Row};
+use crate::startup::StartRow;
 use crate::waiting::WaitingRow;
 
 impl Report {
@@ -24,6 +25,9 @@ impl Report {
         if !self.workloads.is_empty() {
             section(&mut text, &speed(&self.workloads));
             section(&mut text, &costs(&self.workloads));
+        }
+        if !self.starts.is_empty() {
+            section(&mut text, &starts(&self.starts));
         }
         if !self.waiting.is_empty() {
             section(&mut text, &waiting(&self.waiting));
@@ -102,6 +106,31 @@ fn log(rows: &[LogRow]) -> Table {
             digits(row.by_hand_events_per_s.median),
             format!("{:.0}%", row.ratio * 100.0),
             digits(ratio(row.events as f64, row.commits as f64)),
+        ]
+    })
+}
+
+fn starts(rows: &[StartRow]) -> Table {
+    let header = [
+        "S: RUNS",
+        "FIRST TASK ENDED ms",
+        "MIN",
+        "MAX",
+        "EXIT ms",
+        "IDLE SERVICE MB",
+        "PEAK",
+        "PROGRAM MB",
+    ];
+    table(header, rows, |row| {
+        [
+            row.runs.to_string(),
+            digits(row.first_end_ms.median),
+            digits(row.first_end_ms.min),
+            digits(row.first_end_ms.max),
+            digits(row.exit_ms.median),
+            megabytes(Some(row.idle.now)),
+            megabytes(Some(row.idle.peak)),
+            megabytes(Some(row.program_bytes)),
         ]
     })
 }

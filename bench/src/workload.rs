@@ -31,6 +31,8 @@ pub enum Workload {
     W9,
     /// W4 on an empty log, and on top of 1,000,000 runs that have ended.
     W10,
+    /// The first run, an idle service, the program.
+    S,
     /// The log alone.
     L,
     /// What the machine and the database can do at best.
@@ -39,7 +41,7 @@ pub enum Workload {
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::W1,
         Self::W1p,
         Self::W2,
@@ -53,14 +55,16 @@ impl Workload {
         Self::W8,
         Self::W9,
         Self::W10,
+        Self::S,
         Self::L,
         Self::F,
     ];
 
     /// Those that end within two minutes and say most.
-    pub const USUAL: [Self; 7] = [
+    pub const USUAL: [Self; 8] = [
         Self::F,
         Self::L,
+        Self::S,
         Self::W1,
         Self::W3,
         Self::W4,
@@ -84,6 +88,7 @@ impl Workload {
             Self::W8 => "W8",
             Self::W9 => "W9",
             Self::W10 => "W10",
+            Self::S => "S",
             Self::L => "L",
             Self::F => "F",
         }
@@ -190,7 +195,7 @@ pub(crate) fn loads(workload: Workload, scale: Scale) -> Vec<Load> {
             let tasks = chain(1, &noop());
             vec![load("", tasks, scale.of(10_000), Pace::Burst(64))]
         }
-        Workload::W8 | Workload::L | Workload::F => Vec::new(),
+        Workload::W8 | Workload::S | Workload::L | Workload::F => Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! twice names the same stream.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -171,9 +172,14 @@ impl fmt::Display for AttemptId {
     }
 }
 
-/// A worker process. The id survives restarts, the incarnation does not; the host is for people.
+/// A worker process, shared by all that speak of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct WorkerRef {
+#[serde(transparent)]
+pub struct WorkerRef(Arc<WorkerName>);
+
+/// What names a worker process. The id survives restarts, the incarnation does not; the host is for people.
+#[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WorkerName {
     /// Stable over restarts of the worker.
     pub id: Arc<str>,
     /// New at every start of the worker: attempts belong to an incarnation.
@@ -182,7 +188,28 @@ pub struct WorkerRef {
     pub host: Arc<str>,
 }
 
+impl Deref for WorkerRef {
+    type Target = WorkerName;
+
+    fn deref(&self) -> &WorkerName {
+        &self.0
+    }
+}
+
 impl WorkerRef {
+    /// The worker of this id, in this incarnation, on this host.
+    pub fn new(
+        id: impl Into<Arc<str>>,
+        incarnation: impl Into<Arc<str>>,
+        host: impl Into<Arc<str>>,
+    ) -> Self {
+        Self(Arc::new(WorkerName {
+            id: id.into(),
+            incarnation: incarnation.into(),
+            host: host.into(),
+        }))
+    }
+
     /// The same incarnation of the same worker, wherever people find it.
     pub fn is(&self, other: &Self) -> bool {
         self.id == other.id && self.incarnation == other.incarnation

@@ -16,6 +16,7 @@ pub mod id;
 pub mod params;
 pub mod run;
 pub mod serial_queue;
+pub mod tally;
 pub mod task_group;
 pub mod task_instance;
 #[cfg(test)]
@@ -27,5 +28,8 @@ pub mod workflow_instance;
 
 pub use aggregate::{Aggregate, AggregateType, Corrupt, EventType, Rejection};
 pub use fact::{Fact, StreamId};
-pub use id::{AttemptId, DefinitionCode, InstanceId, ShardId, TaskCode, TaskId, WorkerRef};
+pub use id::{
+    AttemptId, DefinitionCode, InstanceId, ShardId, TaskCode, TaskId, WorkerName, WorkerRef,
+};
+pub use tally::Tally;
 pub use time::Timestamp;

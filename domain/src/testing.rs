@@ -95,11 +95,11 @@ pub(crate) fn worker(id: &str) -> WorkerRef {
 
 /// A later incarnation of a worker.
 pub(crate) fn reborn(id: &str, incarnation: u32) -> WorkerRef {
-    WorkerRef {
-        id: id.into(),
-        incarnation: format!("{id}.{incarnation}").into(),
-        host: format!("{id}.example:1234").into(),
-    }
+    WorkerRef::new(
+        id,
+        format!("{id}.{incarnation}"),
+        format!("{id}.example:1234"),
+    )
 }
 
 /// A task that does nothing, after the named ones.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AttemptId, Corrupt, InstanceId, ShardId, TaskId, Timestamp};
+use domain::{AttemptId, Corrupt, InstanceId, ShardId, Tally, TaskId, Timestamp};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use proto::worker::{
@@ -45,6 +45,7 @@ pub(crate) enum Message {
         reply: oneshot::Sender<Option<LogChunk>>,
     },
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
+    Tally(oneshot::Sender<Tally>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -294,6 +295,9 @@ impl Driver {
             }
             Message::Workers(reply) => {
                 let _ = reply.send(self.core.workers());
+            }
+            Message::Tally(reply) => {
+                let _ = reply.send(self.core.tally());
             }
             Message::Stop(done) => return Some(done),
         }

@@ -10,7 +10,7 @@ use domain::workflow_definition::{Flaw, Workflow};
 use domain::workflow_instance::Submission;
 use domain::{
     AggregateType, AttemptId, Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, StreamId,
-    TaskId, trigger,
+    Tally, TaskId, trigger,
 };
 use store::{Log, LogError, Metadata, Recorded};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -226,7 +226,7 @@ impl Engine {
         let shard = self.place(key.as_deref())?;
         let request = Request::Start {
             shard,
-            submission: Arc::new(submission),
+            submission: self.definitions.share(Arc::new(submission)),
             workflow,
             key,
         };
@@ -366,6 +366,14 @@ impl Engine {
         self.inbox
             .send(Message::Workers(reply))
             .map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// What this engine has made happen since it began.
+    pub async fn tally(&self) -> Result<Tally, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Tally(reply);
+        self.inbox.send(message).map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())
     }
 

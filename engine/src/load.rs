@@ -100,7 +100,12 @@ impl Folding {
             }
             Err(error @ (LogError::Unavailable(_) | LogError::Unusable(_))) => return Err(error),
         }
-        if self.image.runs.get(&instance).is_some_and(Run::is_at_rest) {
+        if self
+            .image
+            .runs
+            .get(&instance)
+            .is_some_and(|run| run.is_at_rest())
+        {
             self.image.runs.remove(&instance);
         }
         Ok(())
@@ -166,7 +171,7 @@ async fn whole(
 /// last event of the decision, and an alert about it is owed.
 fn drop_resting(image: &mut Image, resting: &mut Option<InstanceId>, touched: Option<InstanceId>) {
     if let Some(before) = resting.take_if(|before| Some(*before) != touched)
-        && image.runs.get(&before).is_some_and(Run::is_at_rest)
+        && image.runs.get(&before).is_some_and(|run| run.is_at_rest())
     {
         image.runs.remove(&before);
     }
@@ -209,7 +214,11 @@ async fn absorb(
             let version = definitions.version(log, submission.definition, submission.version);
             match version.await {
                 Ok(workflow) => {
-                    image.runs.insert(*instance, Run::new(*instance, workflow));
+                    let run = Box::new(Run::new(*instance, workflow));
+                    image.runs.insert(*instance, run);
+                    let submission = definitions.share(submission.clone());
+                    let event = workflow_instance::Event::Submitted(submission);
+                    let fact = Fact::Workflow(*instance, event);
                     fold(image, *instance, &fact, recorded.sequence);
                 }
                 // A definition that this program cannot read stops its own runs, not the whole shard.

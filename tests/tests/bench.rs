@@ -67,7 +67,7 @@ fn assert_counts(world: &World, report: &Value) {
 #[test]
 fn everything_is_counted_on_sqlite_and_nothing_is_left() {
     let world = World::new();
-    let report = measured(&world, &["W1", "W4", "W5", "W6", "L", "F"]);
+    let report = measured(&world, &["W1", "W4", "W5", "W6", "L", "F", "S"]);
     assert_counts(&world, &report);
     assert_eq!(report["database"]["name"], "SQLite");
     let durability = &report["database"]["durability"];
@@ -77,6 +77,16 @@ fn everything_is_counted_on_sqlite_and_nothing_is_left() {
     );
     assert_eq!(report["log"].as_array().expect("rows").len(), 12);
     assert_eq!(report["floors"].as_array().expect("rows").len(), 5);
+    let start = &report["starts"][0];
+    for measured in [
+        "/first_end_ms/min",
+        "/exit_ms/min",
+        "/idle/now",
+        "/program_bytes",
+    ] {
+        let measured = start.pointer(measured).and_then(Value::as_f64);
+        assert!(measured > Some(0.0), "{start:#}");
+    }
     assert!(row(&report, "W1")["cpu_s"]["database"].is_null());
     let left = std::fs::read_dir(world.path()).expect("a folder");
     let left = left.flatten().map(|entry| entry.file_name());

@@ -12,7 +12,7 @@ use api::engine::{
 use async_trait::async_trait;
 use domain::workflow_definition::Workflow;
 use domain::workflow_instance::Submission;
-use domain::{AttemptId, InstanceId, TaskId, run};
+use domain::{AttemptId, InstanceId, Tally, TaskId, run};
 use engine::core::Answer;
 use store::Metadata;
 
@@ -221,6 +221,10 @@ impl api::engine::Engine for Here {
         Ok(infos.collect())
     }
 
+    async fn tally(&self) -> Result<Tally, Refused> {
+        self.engine.tally().await.map_err(refused)
+    }
+
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {
         self.cluster.engines().await
     }
@@ -315,6 +319,10 @@ impl api::engine::Engine for Nowhere {
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, Refused> {
         Ok(Vec::new())
+    }
+
+    async fn tally(&self) -> Result<Tally, Refused> {
+        no_engine()
     }
 
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {

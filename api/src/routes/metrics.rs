@@ -71,59 +71,54 @@ async fn shards(api: &Api, text: &mut Text) -> bool {
     true
 }
 
+/// What happened, as the engine of this process has counted it: nothing is read for it, however long the log is.
 async fn counts(api: &Api, text: &mut Text) {
-    let mut counts = api.counts.lock().await;
-    if counts.advance(api.log.as_ref()).await.is_err() {
-        // What was counted before is still true; `tidemill_up` tells the rest.
-        tracing::debug!("the log's newest events could not be counted");
-    }
+    let Ok(tally) = api.engine.tally().await else {
+        return;
+    };
     let tasks = "ds_task_instance_count";
-    text.head(
-        tasks,
-        "counter",
-        "What became of attempts, since this process began.",
-    );
-    for (state, count) in &counts.tasks {
+    let help = "What became of attempts by this engine, since it began.";
+    text.head(tasks, "counter", help);
+    for (state, count) in tally.tasks() {
         text.line(tasks, &[("state", state)], count);
     }
     let workflows = "ds_workflow_instance_count";
-    text.head(
-        workflows,
-        "counter",
-        "What became of workflow instances, since this process began.",
-    );
-    for (state, count) in &counts.workflows {
+    let help = "What became of workflow instances by this engine, since it began.";
+    text.head(workflows, "counter", help);
+    for (state, count) in tally.workflows() {
         text.line(workflows, &[("state", state)], count);
     }
-    let name = "ds_workflow_instance_resubmit";
-    text.head(
-        name,
-        "counter",
-        "Runs that had ended and were made to go on, since this process began.",
-    );
-    text.line(name, &[], counts.resubmitted);
-    let name = "tidemill_alerts_raised_total";
-    text.head(
-        name,
-        "counter",
-        "Alerts that were raised, since this process began.",
-    );
-    text.line(name, &[], counts.alerts_raised);
     let name = "ds_alert_send_count";
-    text.head(
-        name,
-        "counter",
-        "Alerts that were told, or given up, since this process began.",
-    );
-    for (status, count) in &counts.alerts {
+    let help = "Alerts of this engine that were told, or given up, since it began.";
+    text.head(name, "counter", help);
+    for (status, count) in [("success", tally.told), ("fail", tally.untold)] {
         text.line(name, &[("status", status)], count);
     }
-    let name = "ds_task_dispatch_count";
-    text.head(name, "counter", "Attempts that a worker has taken.");
-    text.line(name, &[], counts.dispatched);
-    let name = "ds_task_dispatch_failure_count";
-    text.head(name, "counter", "Attempts that a worker has refused.");
-    text.line(name, &[], counts.refused);
+    for (name, help, count) in [
+        (
+            "ds_workflow_instance_resubmit",
+            "Runs that had ended and were made to go on by this engine, since it began.",
+            tally.resubmitted,
+        ),
+        (
+            "tidemill_alerts_raised_total",
+            "Alerts that this engine has raised, since it began.",
+            tally.raised,
+        ),
+        (
+            "ds_task_dispatch_count",
+            "Attempts that a worker has taken from this engine, since it began.",
+            tally.dispatched,
+        ),
+        (
+            "ds_task_dispatch_failure_count",
+            "Attempts that a worker has refused to this engine, since it began.",
+            tally.refused,
+        ),
+    ] {
+        text.head(name, "counter", help);
+        text.line(name, &[], count);
+    }
 }
 
 async fn projections(api: &Api, text: &mut Text) -> bool {

@@ -13,8 +13,8 @@ use domain::task_instance::Stage;
 use domain::workflow_definition::{self, Workflow, WorkflowDefinition};
 use domain::workflow_instance::Submission;
 use domain::{
-    Aggregate, AttemptId, DefinitionCode, Fact, InstanceId, Rejection, ShardId, TaskCode, TaskId,
-    Timestamp, run, trigger,
+    Aggregate, AttemptId, DefinitionCode, Fact, InstanceId, Rejection, ShardId, Tally, TaskCode,
+    TaskId, Timestamp, run, trigger,
 };
 use store::{Append, Chain, Lease, Log, MemoryLog, Recorded};
 use tokio::sync::Mutex;
@@ -45,6 +45,7 @@ struct State {
     keys: HashMap<String, InstanceId>,
     groups: HashMap<String, (TaskGroup, u64)>,
     environments: HashMap<String, (Environment, u64)>,
+    tally: Tally,
     now: i64,
 }
 
@@ -90,6 +91,9 @@ impl Pretend {
 
     async fn append(&self, state: &mut State, shard: ShardId, facts: Vec<(Fact, u64)>) -> Position {
         state.now += 1_000;
+        for (fact, _) in &facts {
+            state.tally.count(fact);
+        }
         let chain = state.chains.entry(shard).or_insert_with(Chain::start);
         let after = *chain;
         let at = Timestamp(1_700_000_000_000_000 + state.now);
@@ -356,6 +360,11 @@ impl Engine for Pretend {
             last_seen: Some(Timestamp(0)),
             ..WorkerInfo::default()
         }])
+    }
+
+    async fn tally(&self) -> Result<Tally, Refused> {
+        self.here(&Caller::default())?;
+        Ok(self.state.lock().await.tally)
     }
 
     async fn engines(&self) -> Result<Vec<EngineInfo>, Refused> {

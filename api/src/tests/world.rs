@@ -170,11 +170,7 @@ tasks:
 ";
 
 pub(super) fn worker() -> WorkerRef {
-    WorkerRef {
-        id: "w-1".into(),
-        incarnation: "1".into(),
-        host: "host-1".into(),
-    }
+    WorkerRef::new("w-1", "1", "host-1")
 }
 
 fn started() -> Started {

@@ -46,9 +46,5 @@ fn submission() -> Arc<Submission> {
 
 /// Who takes every task.
 fn worker() -> WorkerRef {
-    WorkerRef {
-        id: "worker-1".into(),
-        incarnation: "worker-1.1".into(),
-        host: "host-1:1234".into(),
-    }
+    WorkerRef::new("worker-1", "worker-1.1", "host-1:1234")
 }

@@ -250,7 +250,7 @@ impl Run {
         let graph = self.definition.graph();
         let marked = match restart {
             Restart::RepeatRunning => vec![true; graph.len()],
-            Restart::ExecuteTask => Nodes::chosen(graph, scope.unwrap_or(&self.workflow.scope)),
+            Restart::ExecuteTask => Nodes::chosen(graph, scope.unwrap_or(self.workflow.scope())),
             Restart::RecoverSuspendedProcess => self.mark(|run, node| {
                 run.nodes.takes_part(node)
                     && matches!(
@@ -293,7 +293,7 @@ impl Run {
         let asked = self.workflow.submission.as_deref();
         match asked {
             Some(asked) if self.nodes.left_bad() != (0, 0) => asked.scope.clone(),
-            Some(_) | None => self.workflow.scope.clone(),
+            Some(_) | None => self.workflow.scope().clone(),
         }
     }
 

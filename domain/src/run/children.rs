@@ -45,6 +45,7 @@ impl Run {
         let task = self.nodes.task(node);
         let attempt = task.attempt;
         let asleep: Vec<(u32, InstanceId, Wake)> = task
+            .traces()
             .children
             .iter()
             .filter_map(|(&index, child)| {
@@ -96,7 +97,8 @@ impl Run {
             return Ok(());
         }
         let ended = |wanted: &[WorkflowState]| {
-            task.children
+            task.traces()
+                .children
                 .values()
                 .find(|child| child.state.is_some_and(|state| wanted.contains(&state)))
                 .map(|child| (child.instance, child.state))
@@ -105,9 +107,9 @@ impl Run {
             let state = state.map_or_else(String::new, |state| state.to_string());
             format!("workflow instance {instance} ended {state}")
         };
-        let all = task.children.len() as u32 >= *planned;
+        let all = task.traces().children.len() as u32 >= *planned;
         let command = if let Some(reason) = kill {
-            Task::Conclude(ending(now, Outcome::Kill, reason.clone()))
+            Task::Conclude(ending(now, Outcome::Kill, reason.to_string()))
         } else if let Some(child) = ended(&[WorkflowState::Failure, WorkflowState::Block]) {
             Task::Conclude(failing(now, told(child)))
         } else if let Some(child) = ended(&[WorkflowState::Stop]) {
@@ -122,6 +124,7 @@ impl Run {
         } else {
             return match self.workflow.stage.clone() {
                 Stage::Pausing { reason } | Stage::Blocking { reason } => {
+                    let reason = reason.to_string();
                     self.decide_task(node, &Task::Pause { reason }, steps)
                 }
                 Stage::Absent
@@ -141,10 +144,11 @@ impl Run {
         let task = self.nodes.task(node);
         let spec = self.spec(node);
         let TaskKind::Dynamic { .. } = spec.kind else {
-            let pools = task.children.values().map(|child| &*child.outputs);
+            let pools = task.traces().children.values().map(|child| &*child.outputs);
             return params::merge(pools);
         };
         let rows: Vec<serde_json::Map<String, serde_json::Value>> = task
+            .traces()
             .children
             .values()
             .map(|child| {
@@ -171,10 +175,10 @@ impl Run {
         };
         let order = |wake: Option<Wake>| match (kill, &self.workflow.stage) {
             (Some(reason), _) | (None, Stage::Stopping { reason }) => {
-                Some(ChildOrder::Stop(reason.clone()))
+                Some(ChildOrder::Stop(reason.to_string()))
             }
             (None, Stage::Pausing { reason } | Stage::Blocking { reason }) => {
-                Some(ChildOrder::Pause(reason.clone()))
+                Some(ChildOrder::Pause(reason.to_string()))
             }
             (
                 None,

@@ -225,7 +225,8 @@ impl Run {
     }
 
     fn recompute(&mut self) {
-        self.nodes.recompute(&self.definition, &self.workflow.scope);
+        self.nodes
+            .recompute(&self.definition, self.workflow.scope());
     }
 
     fn decide_workflow(

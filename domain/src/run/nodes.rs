@@ -624,6 +624,10 @@ impl Nodes {
         } else {
             self.ready.retain(|&other| other != node);
         }
+        // A run that waits keeps no room for what is to come.
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
+        }
     }
 }
 

@@ -3,17 +3,25 @@
 use std::sync::Arc;
 
 use super::event::{Event, Outcome, Output};
-use super::state::{Child, Phase, Releasing, Stage, TaskInstance};
+use super::state::{Phase, Stage, TaskInstance};
+use super::traces::{Child, Releasing, Traces};
 use crate::aggregate::{Corrupt, EventType};
 use crate::workflow_definition::TimeoutStrategy;
 
-pub(super) fn evolve(mut task: TaskInstance, event: &Event) -> Result<TaskInstance, Corrupt> {
+pub(super) fn evolve(task: TaskInstance, event: &Event) -> Result<TaskInstance, Corrupt> {
+    let mut task = moved(task, event)?;
+    task.traces.take_if(|traces| **traces == *Traces::NONE);
+    Ok(task)
+}
+
+fn moved(mut task: TaskInstance, event: &Event) -> Result<TaskInstance, Corrupt> {
     // The two facts about an attempt that need not be the newest one.
     if let Event::LateReported { attempt, .. } = event {
-        return known(task.unreported.remove(attempt), task, event);
+        return known(task.traces_mut().unreported.remove(attempt), task, event);
     }
     if let Event::SlotReleased { attempt } = event {
-        return known(task.releasing.remove(attempt).is_some(), task, event);
+        let releasing = task.traces_mut().releasing.remove(attempt);
+        return known(releasing.is_some(), task, event);
     }
     if let Event::Submitted { .. } = event {
         return submitted(task, event);
@@ -28,20 +36,23 @@ pub(super) fn evolve(mut task: TaskInstance, event: &Event) -> Result<TaskInstan
         return Err(misfit(&task, event));
     };
     if let Event::Lost { .. } = event {
-        task.unreported.insert(task.attempt);
-        task.losses += u32::from(was_taken(&task.stage));
-        task.shunned = whose(&task.stage);
+        let (attempt, taken) = (task.attempt, was_taken(&task.stage));
+        let shunned = whose(&task.stage);
+        let traces = task.traces_mut();
+        traces.unreported.insert(attempt);
+        traces.losses += u32::from(taken);
+        traces.shunned = shunned;
     }
     if let Event::DispatchFailed { .. } = event {
         task.refusals += 1;
-        task.shunned = whose(&task.stage);
+        task.traces_mut().shunned = whose(&task.stage);
     }
     if let Event::Invalidated { .. } = event {
         task.retry_times = 0;
-        task.losses = 0;
+        task.traces_mut().losses = 0;
     }
     if let Event::Resumed { .. } = event {
-        task.resumed += 1;
+        task.traces_mut().resumed += 1;
     }
     if let Event::DelayPassed { dispatch_by, .. }
     | Event::SlotGranted { dispatch_by, .. }
@@ -112,9 +123,10 @@ fn submitted(mut task: TaskInstance, event: &Event) -> Result<TaskInstance, Corr
     task.attempt = *attempt;
     task.retry_times = *retry_times;
     task.refusals = 0;
-    task.resumed = 0;
-    if !matches!(task.stage, Stage::Replacing) {
-        task.shunned = None;
+    let replaced = matches!(task.stage, Stage::Replacing);
+    if let Some(traces) = &mut task.traces {
+        traces.resumed = 0;
+        traces.shunned.take_if(|_| !replaced);
     }
     task.dispatch_by = *dispatch_by;
     let stage = match (delay_until, task_group) {
@@ -135,14 +147,15 @@ fn submitted(mut task: TaskInstance, event: &Event) -> Result<TaskInstance, Corr
 /// back when it has no use for it any more.
 fn enter(task: &mut TaskInstance, stage: Stage) {
     if let Stage::WaitingSlot { task_group } = &stage {
-        task.claim = Some(task_group.name.as_str().into());
+        task.traces_mut().claim = Some(task_group.name.as_str().into());
     }
     if !stage.claims_slot()
-        && let Some(group) = task.claim.take()
+        && let Some(traces) = &mut task.traces
+        && let Some(group) = traces.claim.take()
     {
-        let claim = task.resumed;
-        task.releasing
-            .insert(task.attempt, Releasing { group, claim });
+        let claim = traces.resumed;
+        let over = Releasing { group, claim };
+        traces.releasing.insert(task.attempt, over);
     }
     task.stage = stage;
 }
@@ -156,8 +169,9 @@ fn keep_children(task: &mut TaskInstance, event: &Event) -> bool {
         ..
     } = event
     {
-        let fits = match task.children.get(index) {
-            None => wake.is_none() && *index == task.children.len() as u32,
+        let children = &mut task.traces_mut().children;
+        let fits = match children.get(index) {
+            None => wake.is_none() && *index == children.len() as u32,
             Some(child) => wake.is_some() && child.state.is_some() && child.instance == *instance,
         };
         let child = Child {
@@ -166,7 +180,7 @@ fn keep_children(task: &mut TaskInstance, event: &Event) -> bool {
             wake: *wake,
             outputs: share(&[]),
         };
-        task.children.insert(*index, child);
+        children.insert(*index, child);
         return fits;
     }
     if let Event::ChildEnded {
@@ -176,7 +190,8 @@ fn keep_children(task: &mut TaskInstance, event: &Event) -> bool {
         ..
     } = event
     {
-        let running = task.children.get_mut(index).filter(|c| c.state.is_none());
+        let children = &mut task.traces_mut().children;
+        let running = children.get_mut(index).filter(|c| c.state.is_none());
         return running.is_some_and(|child| {
             child.state = Some(*state);
             child.outputs = share(outputs);
@@ -184,7 +199,7 @@ fn keep_children(task: &mut TaskInstance, event: &Event) -> bool {
         });
     }
     if let Event::Invalidated { afresh: true, .. } = event {
-        task.children.clear();
+        task.traces_mut().children.clear();
     }
     true
 }
@@ -311,7 +326,7 @@ fn next(stage: &Stage, event: &Event) -> Option<Stage> {
         ) => Stage::OnWorker {
             worker: worker.clone(),
             phase: *phase,
-            kill: Some(reason.clone()),
+            kill: Some(reason.as_str().into()),
             timeout_at: *timeout_at,
         },
         (
@@ -325,7 +340,7 @@ fn next(stage: &Stage, event: &Event) -> Option<Stage> {
         ) => Stage::OnEngine {
             work: *work,
             since: *since,
-            kill: Some(reason.clone()),
+            kill: Some(reason.as_str().into()),
             timeout_at: *timeout_at,
         },
         (

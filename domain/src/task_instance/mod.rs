@@ -14,11 +14,13 @@ mod obligation;
 mod state;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 pub use command::{Command, Conclusion, Report, Retry, Terms};
 pub use event::{Event, Outcome, Output, Started, Wake, Work};
 pub use obligation::Obligation;
-pub use state::{Child, Phase, Stage, TaskInstance, TaskState};
+pub use state::{Phase, Stage, TaskInstance, TaskState};
+pub use traces::{Child, Releasing, Traces};
 
 use crate::aggregate::{Aggregate, AggregateType, Corrupt, Rejection};
 

@@ -85,10 +85,12 @@ impl TaskInstance {
         match &self.stage {
             // An attempt that was paused and goes on first waits until the group has taken its slot back:
             // else that word could arrive later and take the new slot away.
-            Stage::WaitingSlot { task_group } if !self.releasing.contains_key(&attempt) => {
+            Stage::WaitingSlot { task_group }
+                if !self.traces().releasing.contains_key(&attempt) =>
+            {
                 owed.push(Obligation::AskSlot {
                     attempt,
-                    claim: self.resumed,
+                    claim: self.traces().resumed,
                     task_group: task_group.clone(),
                 });
             }
@@ -151,15 +153,13 @@ impl TaskInstance {
             | Stage::Replacing => {}
         }
         owed.extend(self.deadline().map(|at| Obligation::Wake { at }));
-        owed.extend(
-            self.releasing
-                .iter()
-                .map(|(&attempt, over)| Obligation::ReleaseSlot {
-                    attempt,
-                    claim: over.claim,
-                    task_group: over.group.clone(),
-                }),
-        );
+        owed.extend(self.traces().releasing.iter().map(|(&attempt, over)| {
+            Obligation::ReleaseSlot {
+                attempt,
+                claim: over.claim,
+                task_group: over.group.clone(),
+            }
+        }));
         owed
     }
 
@@ -183,12 +183,12 @@ impl TaskInstance {
 
     /// The next child to start: none while enough run, all have been started, or one has not ended well.
     fn next_child(&self, planned: u32, parallelism: u32) -> Option<u32> {
-        let well = |child: &super::state::Child| {
+        let well = |child: &super::traces::Child| {
             matches!(child.state, None | Some(WorkflowState::Success))
         };
         let running = self.running_children().count() as u32;
-        let next = self.children.len() as u32;
-        (next < planned && running < parallelism && self.children.values().all(well))
+        let next = self.traces().children.len() as u32;
+        (next < planned && running < parallelism && self.traces().children.values().all(well))
             .then_some(next)
     }
 }

@@ -1,16 +1,15 @@
 //! What a task instance remembers, and what clients call it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Output, Wake, Work};
-use crate::id::{InstanceId, WorkerRef};
+use super::event::{Output, Work};
+use super::traces::{Child, Traces};
+use crate::id::WorkerRef;
 use crate::time::Timestamp;
 use crate::workflow_definition::TaskGroupRef;
-use crate::workflow_instance::WorkflowState;
 
 /// One node of one run: the newest attempt in full, of the earlier ones only what still matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,47 +22,10 @@ pub struct TaskInstance {
     pub refusals: u32,
     /// When the newest attempt gives up looking for a worker.
     pub dispatch_by: Option<Timestamp>,
-    /// How many attempts were lost with a worker that had taken them, since the node was last begun anew.
-    pub losses: u32,
-    /// The worker that refused the newest attempt last, or lost the one before it: another one is tried
-    /// first.
-    pub shunned: Option<Arc<str>>,
     /// Where the newest attempt is.
     pub stage: Stage,
-    /// Attempts that were given up and whose end no worker has reported. A report on one of these is
-    /// worth a note, the second one is not.
-    pub unreported: BTreeSet<u32>,
-    /// The task group in which the newest attempt waits for a slot or has one.
-    pub claim: Option<Arc<str>>,
-    /// Attempts that need no slot any more, and what the group does not know yet.
-    pub releasing: BTreeMap<u32, Releasing>,
-    /// How often the newest attempt was paused and went on. Its claims for a slot are told apart by it: what
-    /// the group is told of one of them, and tells, may come late.
-    pub resumed: u32,
-    /// The workflow instances that run, or ran, on its behalf.
-    pub children: BTreeMap<u32, Child>,
-}
-
-/// A claim for a slot that is over, and its group may not know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Releasing {
-    /// The task group.
-    pub group: Arc<str>,
-    /// Which of the attempt's claims, from 0.
-    pub claim: u32,
-}
-
-/// A workflow instance that runs on behalf of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Child {
-    /// Which.
-    pub instance: InstanceId,
-    /// How it ended; none while it runs.
-    pub state: Option<WorkflowState>,
-    /// How it is to be woken; none when it is new.
-    pub wake: Option<Wake>,
-    /// What it handed up.
-    pub outputs: Arc<[Output]>,
+    /// None while there is nothing in them, so that equal states are equal.
+    pub(super) traces: Option<Box<Traces>>,
 }
 
 /// Where the newest attempt is. Each variant owns what only it can know.
@@ -93,7 +55,7 @@ pub enum Stage {
         /// How far it got there.
         phase: Phase,
         /// Why it shall be killed, once that was asked for.
-        kill: Option<String>,
+        kill: Option<Arc<str>>,
         /// When it will have run for too long, and nobody has said so yet.
         timeout_at: Option<Timestamp>,
     },
@@ -104,7 +66,7 @@ pub enum Stage {
         /// Since when.
         since: Timestamp,
         /// Why it shall be killed, once that was asked for.
-        kill: Option<String>,
+        kill: Option<Arc<str>>,
         /// When it will have taken too long, and nobody has said so yet.
         timeout_at: Option<Timestamp>,
     },
@@ -356,8 +318,19 @@ impl TaskInstance {
         }
     }
 
+    /// What others have left behind.
+    pub fn traces(&self) -> &Traces {
+        self.traces.as_deref().unwrap_or(Traces::NONE)
+    }
+
+    /// To leave some, or take some away.
+    pub(super) fn traces_mut(&mut self) -> &mut Traces {
+        self.traces.get_or_insert_default()
+    }
+
     /// The children that run.
     pub fn running_children(&self) -> impl Iterator<Item = &Child> {
-        self.children.values().filter(|child| child.state.is_none())
+        let children = self.traces().children.values();
+        children.filter(|child| child.state.is_none())
     }
 }

@@ -245,7 +245,7 @@ fn go_on(
     let scope = match (restart, scope) {
         (Restart::RepeatRunning, _) => original(),
         (_, Some(scope)) => scope.clone(),
-        (_, None) => run.scope.clone(),
+        (_, None) => run.scope().clone(),
     };
     Ok(vec![Event::Restarted {
         restart,

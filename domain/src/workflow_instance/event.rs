@@ -208,8 +208,14 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// All of them.
+    pub(super) const ALL: &'static Self = &Self {
+        start_nodes: Vec::new(),
+        depend: Depend::TaskPost,
+    };
+
     fn is_all(&self) -> bool {
-        *self == Self::default()
+        self == Self::ALL
     }
 }
 

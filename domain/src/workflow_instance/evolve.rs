@@ -1,7 +1,7 @@
 //! What an event means for the state. An event that cannot follow is a damaged log, never a surprise.
 
 use super::event::Event;
-use super::state::{Stage, Turn, WorkflowInstance};
+use super::state::{Again, Stage, Turn, WorkflowInstance};
 use crate::aggregate::{Corrupt, EventType};
 
 pub(super) fn evolve(
@@ -17,7 +17,6 @@ pub(super) fn evolve(
     run.stage = stage;
     match event {
         Event::Submitted(submission) => {
-            run.scope = submission.scope.clone();
             run.submission = Some(submission.clone());
             run.run_times = 1;
         }
@@ -42,9 +41,11 @@ pub(super) fn evolve(
             scope,
             ..
         } => {
-            run.restart = Some(*restart);
             run.run_times = *run_times;
-            run.scope = scope.clone();
+            run.again = Some(Box::new(Again {
+                restart: *restart,
+                scope: scope.clone(),
+            }));
         }
         Event::AlertRaised { number, alert } => {
             run.raised = *number;
@@ -69,18 +70,18 @@ fn next(run: &WorkflowInstance, event: &Event) -> Option<Stage> {
         (Stage::Submitted, Event::Queued {}) => Stage::Queued,
         (Stage::Submitted | Stage::Queued, Event::Started { .. }) => Stage::Running,
         (Stage::Running, Event::PauseRequested { reason }) => Stage::Pausing {
-            reason: reason.clone(),
+            reason: reason.as_str().into(),
         },
         (Stage::Running | Stage::Pausing { .. }, Event::BlockRequested { reason }) => {
             Stage::Blocking {
-                reason: reason.clone(),
+                reason: reason.as_str().into(),
             }
         }
         (
             Stage::Submitted | Stage::Running | Stage::Pausing { .. } | Stage::Blocking { .. },
             Event::StopRequested { reason },
         ) => Stage::Stopping {
-            reason: reason.clone(),
+            reason: reason.as_str().into(),
         },
         (
             Stage::Queued

@@ -13,7 +13,7 @@ pub use command::Command;
 pub use event::{
     Alert, AlertKind, Depend, Event, FailureStrategy, Parent, Restart, Scope, Submission, Warning,
 };
-pub use state::{Obligation, Stage, Tally, Turn, WorkflowInstance, WorkflowState};
+pub use state::{Again, Obligation, Stage, Tally, Turn, WorkflowInstance, WorkflowState};
 
 use crate::aggregate::{Aggregate, AggregateType, Corrupt, Rejection};
 

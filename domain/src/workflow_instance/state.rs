@@ -19,10 +19,8 @@ pub struct WorkflowInstance {
     pub stage: Stage,
     /// How often it has been run; 1 at first.
     pub run_times: u32,
-    /// What of it is run this time.
-    pub scope: Scope,
     /// As what it was run last; none for its first run.
-    pub restart: Option<Restart>,
+    pub again: Option<Box<Again>>,
     /// When it began last.
     pub started_at: Option<Timestamp>,
     /// When it will have taken too long, and nobody has said so yet.
@@ -33,6 +31,15 @@ pub struct WorkflowInstance {
     pub alerts: BTreeMap<u32, Alert>,
     /// How many alerts were ever raised.
     pub raised: u32,
+}
+
+/// A run that had ended and was made to go on, or begun anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// As what.
+    pub restart: Restart,
+    /// What of it is run this time.
+    pub scope: Scope,
 }
 
 /// A turn among the runs of one workflow.
@@ -65,17 +72,17 @@ pub enum Stage {
     /// Nothing new starts; what runs may end.
     Pausing {
         /// Who or what wanted it.
-        reason: String,
+        reason: Arc<str>,
     },
     /// The same, because of one of its tasks.
     Blocking {
         /// Which task wanted it.
-        reason: String,
+        reason: Arc<str>,
     },
     /// Nothing new starts; what runs is being killed.
     Stopping {
         /// Who or what wanted it.
-        reason: String,
+        reason: Arc<str>,
     },
     /// It ended.
     Ended {
@@ -257,6 +264,13 @@ impl WorkflowInstance {
         })
     }
 
+    /// What of it is run this time.
+    pub fn scope(&self) -> &Scope {
+        let first = || self.submission.as_ref().map(|asked| &asked.scope);
+        let again = self.again.as_ref().map(|again| &again.scope);
+        again.or_else(first).unwrap_or(Scope::ALL)
+    }
+
     pub(super) fn owes(&self) -> Vec<Obligation> {
         let run_times = self.run_times;
         let mut owed = Vec::new();
@@ -307,15 +321,15 @@ impl Tally {
         let (how, reason) = if self.all_well() && !blocks {
             (WorkflowState::Success, "")
         } else if let Stage::Stopping { reason } = stage {
-            (WorkflowState::Stop, reason.as_str())
+            (WorkflowState::Stop, &**reason)
         } else if self.failed > 0 {
             (WorkflowState::Failure, self.first_problem.as_str())
         } else if self.killed > 0 {
             (WorkflowState::Stop, self.first_problem.as_str())
         } else if let Stage::Blocking { reason } = stage {
-            (WorkflowState::Block, reason.as_str())
+            (WorkflowState::Block, &**reason)
         } else if let Stage::Pausing { reason } = stage {
-            (WorkflowState::Pause, reason.as_str())
+            (WorkflowState::Pause, &**reason)
         } else if self.paused > 0 {
             (WorkflowState::Pause, "a task of it is paused")
         } else {

@@ -104,7 +104,8 @@ impl Core {
             .get(&parent.instance.shard())
             .and_then(|shard| shard.run(parent.instance));
         let index = run.and_then(|run| run.task(parent.task)).and_then(|task| {
-            task.children
+            task.traces()
+                .children
                 .iter()
                 .find(|(_, kept)| kept.instance == child)
                 .map(|(&index, _)| index)
@@ -175,7 +176,8 @@ impl Core {
             .get_mut(&instance.shard())
             .and_then(super::shard::Shard::memory)
         {
-            memory.runs.insert(instance, Run::new(instance, workflow));
+            let run = Box::new(Run::new(instance, workflow));
+            memory.runs.insert(instance, run);
         }
         let submit = run::Command::Submit(submission);
         if let Err(rejection) = self.decide(now, instance, &submit, &by) {

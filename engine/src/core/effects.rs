@@ -244,7 +244,7 @@ impl Core {
             }
             Obligation::Watch { attempt, worker } => {
                 if self.workers.hold(task, attempt, &worker, now) {
-                    self.watch_worker(now, worker.id);
+                    self.watch_worker(now, worker.id.clone());
                 }
             }
             Obligation::Wake { at } => self.set_timer(at, Timer::Task(task)),
@@ -420,6 +420,7 @@ impl Core {
                 }
             }
             Effect::KeepStanding(standing) => self.out.push(Output::KeepStanding(standing)),
+            Effect::Count(tally) => self.tally.add(&tally),
         }
     }
 

@@ -130,7 +130,7 @@ impl Core {
                 ),
                 Phase::Running => ("RUNNING", format!("it runs on worker {}", worker.id)),
             },
-            Stage::OnEngine { work, kill, .. } => children(spec, state, *work, kill.as_ref()),
+            Stage::OnEngine { work, kill, .. } => children(spec, state, *work, kill.as_deref()),
             Stage::Retrying { due, reason } => (
                 "RETRY",
                 format!(
@@ -330,7 +330,7 @@ fn children(
     spec: &TaskSpec,
     state: &TaskInstance,
     work: Work,
-    kill: Option<&String>,
+    kill: Option<&str>,
 ) -> (&'static str, String) {
     let running: Vec<String> = state
         .running_children()

@@ -394,7 +394,7 @@ pub struct Image {
     /// Where the log ends.
     pub chain: Chain,
     /// Runs that have not ended, or owe something.
-    pub runs: BTreeMap<InstanceId, Run>,
+    pub runs: BTreeMap<InstanceId, Box<Run>>,
     /// Runs whose events cannot be folded.
     pub corrupt: BTreeMap<InstanceId, Corrupt>,
     /// The shard's definitions.

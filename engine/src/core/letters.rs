@@ -218,7 +218,7 @@ impl Core {
             .filter_map(|(_, shard)| shard.memory())
             .flat_map(|memory| memory.runs.values())
             .filter(|run| waits(run))
-            .map(run::Run::id)
+            .map(|run| run.id())
             .collect();
         for instance in writers {
             self.remind_later(now, instance);
@@ -408,9 +408,10 @@ impl Core {
             .run(instance)
             .and_then(|run| run.task(attempt.task.task));
         let wanted = state.is_some_and(|state| {
-            let claims =
-                state.attempt == attempt.number && state.resumed == claim && state.claim.is_some();
-            let over = state.releasing.get(&attempt.number);
+            let claims = state.attempt == attempt.number
+                && state.traces().resumed == claim
+                && state.traces().claim.is_some();
+            let over = state.traces().releasing.get(&attempt.number);
             claims || over.is_some_and(|over| over.claim >= claim)
         });
         if !wanted && !stands_still {

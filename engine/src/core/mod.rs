@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::run::Run;
-use domain::{InstanceId, ShardId, TaskId, Timestamp};
+use domain::{InstanceId, ShardId, Tally, TaskId, Timestamp};
 use store::{AppendError, Member, Metadata};
 
 pub use choice::{Dispatching, HostSelector};
@@ -88,6 +88,8 @@ pub struct Core {
     engines: Vec<Member>,
     /// Grows with every load of a shard, so that an answer to an earlier life is recognised.
     generation: u64,
+    /// What has happened since this engine began, as far as it is durable.
+    tally: Tally,
     out: Vec<Output>,
 }
 
@@ -128,6 +130,7 @@ impl Core {
             telling: HashSet::new(),
             engines: Vec::new(),
             generation: 0,
+            tally: Tally::default(),
             out: Vec::new(),
         }
     }
@@ -255,6 +258,11 @@ impl Core {
     /// The workers this engine knows, for people.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.workers.infos()
+    }
+
+    /// What this engine has made happen since it began, as far as it is known to be durable.
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// How many runs are in memory, and how many tasks wait for a worker.

@@ -97,7 +97,7 @@ impl Core {
         let shard = self.shards.get(&task.instance.shard());
         let run = shard.and_then(|shard| shard.run(task.instance));
         let state = run.and_then(|run| run.task(task.task));
-        let shunned = state.and_then(|state| state.shunned.as_deref());
+        let shunned = state.and_then(|state| state.traces().shunned.as_deref());
         self.workers.choose(group, shunned)
     }
 

@@ -23,7 +23,7 @@ pub struct Remembered<'a> {
     /// The last event known to be durable.
     pub durable: u64,
     /// The runs in memory: all that have not ended or owe something, and some others.
-    pub runs: &'a BTreeMap<InstanceId, Run>,
+    pub runs: &'a BTreeMap<InstanceId, Box<Run>>,
     /// The shard's definitions.
     pub definitions: &'a BTreeMap<DefinitionCode, WorkflowDefinition>,
     /// The task groups that this shard decides for; those that nothing has happened to are of no account.

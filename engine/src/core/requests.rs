@@ -158,7 +158,7 @@ impl Core {
         match begin(instance, workflow, submission, now) {
             Ok((run, steps)) => {
                 memory.instances += 1;
-                memory.runs.insert(instance, run);
+                memory.runs.insert(instance, Box::new(run));
                 if let Some(key) = key {
                     memory.fire(key.clone(), instance);
                     let fired = Trigger::default()

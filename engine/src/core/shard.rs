@@ -11,7 +11,9 @@ use domain::serial_queue::SerialQueue;
 use domain::task_group::TaskGroup;
 use domain::task_instance;
 use domain::workflow_definition::WorkflowDefinition;
-use domain::{AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, TaskId, Timestamp};
+use domain::{
+    AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, Tally, TaskId, Timestamp,
+};
 use store::{Append, Chain, Metadata, Recorded, Standing};
 
 use super::children::{Order, orders_of};
@@ -54,7 +56,8 @@ pub(super) struct Shard {
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) chain: Chain,
-    pub(super) runs: BTreeMap<InstanceId, Run>,
+    /// Each in a place of its own: a tree has room for twice as many as it holds.
+    pub(super) runs: BTreeMap<InstanceId, Box<Run>>,
     pub(super) corrupt: BTreeMap<InstanceId, Corrupt>,
     pub(super) definitions: BTreeMap<DefinitionCode, WorkflowDefinition>,
     pub(super) groups: BTreeMap<Arc<str>, Kept<TaskGroup>>,
@@ -74,6 +77,8 @@ pub(super) struct Memory {
     pub(super) absent: BTreeSet<InstanceId>,
     /// Decided and not yet handed to the log.
     unsent: Vec<Recorded>,
+    /// What happened in those.
+    uncounted: Tally,
     /// Where the chain was before those.
     sent: Chain,
 }
@@ -101,6 +106,8 @@ pub(super) enum Effect {
     Ended(InstanceId),
     /// What stands here is kept for the next owner.
     KeepStanding(Standing),
+    /// What has happened is counted.
+    Count(Box<Tally>),
 }
 
 impl Effect {
@@ -115,7 +122,8 @@ impl Effect {
             | Self::Tell(..)
             | Self::KillStray(..)
             | Self::Ended(_)
-            | Self::KeepStanding(_) => false,
+            | Self::KeepStanding(_)
+            | Self::Count(_) => false,
         }
     }
 }
@@ -174,7 +182,7 @@ impl Shard {
     }
 
     pub(super) fn run(&self, instance: InstanceId) -> Option<&Run> {
-        self.memory.as_ref()?.runs.get(&instance)
+        Some(self.memory.as_ref()?.runs.get(&instance)?)
     }
 
     /// A task group that this shard decides for.
@@ -214,6 +222,7 @@ impl Shard {
             leaving: BTreeMap::new(),
             absent: BTreeSet::new(),
             unsent: Vec::new(),
+            uncounted: Tally::default(),
             sent: image.chain,
         });
         std::mem::take(&mut self.parked)
@@ -235,7 +244,8 @@ impl Shard {
             | Effect::Tell(..)
             | Effect::KillStray(..)
             | Effect::Ended(_)
-            | Effect::KeepStanding(_) => None,
+            | Effect::KeepStanding(_)
+            | Effect::Count(_) => None,
         };
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let replies = waiting.filter_map(|(_, _, effect)| asker(effect));
@@ -278,7 +288,7 @@ impl Shard {
         };
         match run {
             Some(run) => {
-                memory.runs.entry(instance).or_insert(*run);
+                memory.runs.entry(instance).or_insert(run);
             }
             None => {
                 memory.absent.insert(instance);
@@ -318,6 +328,7 @@ impl Shard {
                         .chain
                         .record(self.id, &step.fact, step.sequence, &metadata, now);
                 memory.unsent.push(recorded);
+                memory.uncounted.count(&step.fact);
             }
         }
     }
@@ -336,6 +347,9 @@ impl Shard {
         }
         let after = std::mem::replace(&mut memory.sent, memory.chain);
         let events = std::mem::take(&mut memory.unsent);
+        let counted = Box::new(std::mem::take(&mut memory.uncounted));
+        let head = memory.chain.head;
+        self.waiting.push_back((head, true, Effect::Count(counted)));
         Some(Append {
             shard,
             epoch,
@@ -379,7 +393,11 @@ impl Shard {
             .is_some_and(|head| *head <= durable)
         {
             memory.leaving.remove(&instance);
-            if memory.runs.get(&instance).is_some_and(Run::is_at_rest) {
+            if memory
+                .runs
+                .get(&instance)
+                .is_some_and(|run| run.is_at_rest())
+            {
                 memory.runs.remove(&instance);
             }
         }

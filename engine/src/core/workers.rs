@@ -122,11 +122,7 @@ impl Workers {
         now: Timestamp,
     ) -> (Arc<str>, Option<SessionId>) {
         let id: Arc<str> = hello.worker_id.as_str().into();
-        let reference = WorkerRef {
-            id: id.clone(),
-            incarnation: hello.incarnation.as_str().into(),
-            host: hello.host.as_str().into(),
-        };
+        let reference = WorkerRef::new(id.clone(), hello.incarnation.as_str(), hello.host.as_str());
         self.supersede(hello);
         let worker = self
             .known

@@ -4,13 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::workflow_definition::{self, Workflow};
+use domain::workflow_instance::Submission;
 use domain::{AggregateType, DefinitionCode, Fact, StreamId};
 use store::{Log, LogError, Recorded};
 
 /// Checked definitions by version. A version never changes, so nothing here is ever stale.
 #[derive(Debug, Default)]
 pub struct Definitions {
-    known: Mutex<HashMap<(DefinitionCode, u32), Arc<Workflow>>>,
+    known: Mutex<HashMap<(DefinitionCode, u32), Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    workflow: Arc<Workflow>,
+    /// What the last run of it was asked for.
+    asked: Option<Arc<Submission>>,
 }
 
 impl Definitions {
@@ -50,12 +58,28 @@ impl Definitions {
         self.keep(code, recorded)
     }
 
+    /// A submission, in one piece with the last one of its version if that was in the same words: of many runs that
+    /// wait, most were asked for alike.
+    pub fn share(&self, submission: Arc<Submission>) -> Arc<Submission> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = known.get_mut(&(submission.definition, submission.version)) else {
+            return submission;
+        };
+        if let Some(asked) = &known.asked
+            && *asked == submission
+        {
+            return asked.clone();
+        }
+        known.asked = Some(submission.clone());
+        submission
+    }
+
     fn get(&self, code: DefinitionCode, version: u32) -> Option<Arc<Workflow>> {
         self.known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&(code, version))
-            .cloned()
+            .map(|known| known.workflow.clone())
     }
 
     fn keep(&self, code: DefinitionCode, recorded: &Recorded) -> Result<Arc<Workflow>, LogError> {
@@ -74,7 +98,11 @@ impl Definitions {
         })?;
         let checked = Arc::new(checked);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((code, version), checked.clone());
+        let fresh = Known {
+            workflow: checked.clone(),
+            asked: None,
+        };
+        known.insert((code, version), fresh);
         Ok(checked)
     }
 }

@@ -58,11 +58,7 @@ pub(crate) fn random(dice: &mut Dice) -> Command {
 }
 
 fn random_of_task(dice: &mut Dice) -> TaskCommand {
-    let worker = WorkerRef {
-        id: ["w-1", "w-2"][dice.below(2)].into(),
-        incarnation: "1".into(),
-        host: "here:1234".into(),
-    };
+    let worker = WorkerRef::new(["w-1", "w-2"][dice.below(2)], "1", "here:1234");
     let reason = || "somebody asked".to_owned();
     let attempt = 1 + dice.below(3) as u32;
     match dice.below(150) {

@@ -137,7 +137,10 @@ fn run(
     });
     row.state = workflow.state();
     let ended = row.state.is_some_and(WorkflowState::is_finished);
-    row.command = workflow.restart.map_or("START_PROCESS", Restart::name);
+    row.command = workflow
+        .again
+        .as_ref()
+        .map_or("START_PROCESS", |again| again.restart.name());
     row.run_times = workflow.run_times;
     row.start_time = workflow.started_at;
     row.end_time = ended.then_some(event.recorded_at);

@@ -284,11 +284,7 @@ async fn d06_issue_7696_an_attempt_has_no_start_before_it_starts_and_a_host_from
         (
             Task::DispatchRequested {
                 attempt: 1,
-                worker: WorkerRef {
-                    id: "w".into(),
-                    incarnation: "1".into(),
-                    host: "host".into(),
-                },
+                worker: WorkerRef::new("w", "1", "host"),
             },
             TaskState::SubmittedSuccess,
             None,

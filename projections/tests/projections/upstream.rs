@@ -272,11 +272,7 @@ fn of_task() -> Vec<(Vec<task_instance::Event>, Option<WorkflowState>, Verdict)>
         submitted(1),
         Task::DispatchRequested {
             attempt: 1,
-            worker: WorkerRef {
-                id: "w".into(),
-                incarnation: "1".into(),
-                host: "w".into(),
-            },
+            worker: WorkerRef::new("w", "1", "w"),
         },
         Task::Dispatched { attempt: 1 },
     ];

@@ -65,7 +65,7 @@ impl World {
         for (id, run) in known.runs {
             let alone;
             let told = if let Some(told) = image.runs.get(id) {
-                Some(told)
+                Some(&**told)
             } else {
                 alone = now(load::run(log, &engine.definitions, *id))
                     .unwrap_or_else(|error| violated(Claim::Readable, error.to_string()));

@@ -95,7 +95,7 @@ impl World {
                 let name = &spec.name;
                 format!("{instance} task {name} waits for children after its end")
             });
-            for (index, child) in &task.children {
+            for (index, child) in &task.traces().children {
                 let below = self.ledger.runs.get(&child.instance);
                 let parent = below.and_then(|seen| seen.submission.parent);
                 let above = parent.map(|parent| (parent.instance, parent.task, parent.index));

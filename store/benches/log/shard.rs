@@ -68,11 +68,7 @@ impl Shard {
             },
             1 => Event::DispatchRequested {
                 attempt,
-                worker: WorkerRef {
-                    id: "worker-1".into(),
-                    incarnation: "worker-1.1".into(),
-                    host: "host-1:1234".into(),
-                },
+                worker: WorkerRef::new("worker-1", "worker-1.1", "host-1:1234"),
             },
             2 => Event::Dispatched { attempt },
             _ => Event::Finished {

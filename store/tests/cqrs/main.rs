@@ -75,11 +75,7 @@ async fn sql(database: &Database) -> Arc<dyn Log> {
 }
 
 fn worker(id: &str) -> WorkerRef {
-    WorkerRef {
-        id: id.into(),
-        incarnation: "1".into(),
-        host: "here".into(),
-    }
+    WorkerRef::new(id, "1", "here")
 }
 
 /// A task with nothing special about it is to be run.

@@ -20,7 +20,7 @@ Examples:
 It starts services of its own in a new directory, or in new databases of the server, and removes all of it. docs/performance.md
 says what the workloads are and how to read the figures.")]
 pub(crate) struct Bench {
-    /// What to measure [default: F L W1 W3 W4 W5 W6]
+    /// What to measure [default: F L S W1 W3 W4 W5 W6]
     #[arg(value_name = "WORKLOAD", value_parser = workload())]
     pub(crate) workloads: Vec<Workload>,
     /// A PostgreSQL server on which databases may be created: `postgres://user:password@host:port/name` [default:

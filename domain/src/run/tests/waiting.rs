@@ -56,7 +56,11 @@ impl World {
 
     /// How often the newest attempt has asked anew for a slot.
     fn claim(&self, task: &str) -> u32 {
-        self.run.task(TaskCode::of_name(task)).unwrap().resumed
+        self.run
+            .task(TaskCode::of_name(task))
+            .unwrap()
+            .traces()
+            .resumed
     }
 
     fn check(&mut self, task: &str, verdict: Verdict) -> Vec<String> {

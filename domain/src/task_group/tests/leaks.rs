@@ -257,9 +257,10 @@ impl World {
                 };
                 self.ask_task(index(id), &grant);
                 let task = &self.tasks[index(id)];
-                let claims =
-                    task.attempt == id.number && task.resumed == claim && task.claim.is_some();
-                let over = task.releasing.get(&id.number);
+                let claims = task.attempt == id.number
+                    && task.traces().resumed == claim
+                    && task.traces().claim.is_some();
+                let over = task.traces().releasing.get(&id.number);
                 // Whoever has no use for it says so.
                 if !claims && over.is_none_or(|over| over.claim < claim) {
                     self.to_group.push_back(Message::Release(id, claim));
@@ -351,7 +352,7 @@ proptest! {
         prop_assert_eq!(world.group.holders.len(), 0, "{:?}", world.group);
         prop_assert_eq!(world.group.waiting().count(), 0, "{:?}", world.group);
         for task in &world.tasks {
-            prop_assert!(task.releasing.is_empty(), "{task:?}");
+            prop_assert!(task.traces().releasing.is_empty(), "{task:?}");
         }
     }
 }

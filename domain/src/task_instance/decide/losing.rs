@@ -22,7 +22,8 @@ pub(super) fn lose(
             ..
         } if holder.is(worker) => {
             let wanted = failovers.filter(|_| kill.is_none());
-            let lost_too_often = |most: &u32| was_taken(&task.stage) && task.losses >= *most;
+            let lost_too_often =
+                |most: &u32| was_taken(&task.stage) && task.traces().losses >= *most;
             let exhausted = wanted.filter(lost_too_often);
             let replaced = wanted.is_some() && exhausted.is_none();
             let reason = match exhausted {

@@ -46,8 +46,8 @@ pub(super) fn start_child(
     instance: InstanceId,
     wake: Option<Wake>,
 ) -> Vec<Event> {
-    let next = task.children.len() as u32;
-    let fits = match task.children.get(&index) {
+    let next = task.traces().children.len() as u32;
+    let fits = match task.traces().children.get(&index) {
         None => index == next && wake.is_none(),
         Some(child) => child.state.is_some() && wake.is_some() && child.instance == instance,
     };
@@ -88,6 +88,7 @@ pub(super) fn end_child(
     outputs: &[Output],
 ) -> Vec<Event> {
     let runs = task
+        .traces()
         .children
         .get(&index)
         .is_some_and(|child| child.instance == instance && child.state.is_none());

@@ -69,14 +69,14 @@ pub(super) fn report_finished(
     report: &Report,
     terms: &Terms,
 ) -> Vec<Event> {
-    if task.unreported.contains(&attempt) {
+    if task.traces().unreported.contains(&attempt) {
         return vec![Event::LateReported {
             attempt,
             outcome: report.outcome,
         }];
     }
     // Who wanted it dead says more than the worker that saw to it.
-    let reason = match &task.stage {
+    let reason: &str = match &task.stage {
         Stage::OnWorker {
             kill: Some(wanted), ..
         } if report.outcome == Outcome::Kill => wanted,
@@ -101,7 +101,7 @@ pub(super) fn report_finished(
         started: report.started.clone(),
         exit_code: report.exit_code,
         var_pool: report.var_pool.clone(),
-        reason: reason.clone(),
+        reason: reason.to_owned(),
         retry_at: retry_at(task, report.outcome, terms.at, terms.retry),
         branches: None,
         cache_key: report.cache_key.clone(),

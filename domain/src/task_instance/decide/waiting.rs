@@ -43,8 +43,8 @@ pub(super) fn grant_slot(
         // As long as the group has not taken back the attempt's earlier slot, it speaks of that one.
         Stage::WaitingSlot { .. }
             if task.attempt == attempt
-                && task.resumed == claim
-                && !task.releasing.contains_key(&attempt) =>
+                && task.traces().resumed == claim
+                && !task.traces().releasing.contains_key(&attempt) =>
         {
             vec![Event::SlotGranted {
                 attempt,
@@ -70,7 +70,7 @@ pub(super) fn grant_slot(
 
 /// What the group says of an earlier claim does not answer for a later one.
 pub(super) fn release_slot(task: &TaskInstance, attempt: u32, claim: u32) -> Vec<Event> {
-    match task.releasing.get(&attempt) {
+    match task.traces().releasing.get(&attempt) {
         Some(over) if over.claim <= claim => vec![Event::SlotReleased { attempt }],
         Some(_) | None => vec![],
     }

@@ -155,7 +155,7 @@ fn a_task_that_costs_too_many_workers_is_not_run_again() {
         terms: terms(),
     };
     let again = [replaced(), vec![requested(2, worker("a")), dispatched(2)]].concat();
-    assert_eq!(two(again.clone()).losses, 1);
+    assert_eq!(two(again.clone()).traces().losses, 1);
     let events = two(again.clone()).decide(&with_limit(1)).unwrap();
     let [
         Event::Lost {
@@ -180,7 +180,7 @@ fn a_task_that_costs_too_many_workers_is_not_run_again() {
         }],
     ]
     .concat();
-    assert_eq!(two(anew).losses, 0);
+    assert_eq!(two(anew).traces().losses, 0);
 }
 
 #[test]
@@ -199,12 +199,12 @@ fn an_attempt_that_no_worker_has_taken_is_not_counted_as_one_that_cost_a_worker(
     };
     let answer = given(&asked_twice).when(&none_allowed);
     let state = answer.state;
-    assert_eq!((state.losses, state.attempt), (0, 3));
+    assert_eq!((state.traces().losses, state.attempt), (0, 3));
 }
 
 #[test]
 fn the_worker_that_refused_or_lost_it_last_is_shunned_until_an_attempt_ends_otherwise() {
-    let shunned = |past: &[Event]| fold(TaskInstance::default(), past).shunned;
+    let shunned = |past: &[Event]| fold(TaskInstance::default(), past).traces().shunned.clone();
     assert_eq!(shunned(&asked()), None);
     assert_eq!(shunned(&and(asked(), refused(1))).as_deref(), Some("a"));
     assert_eq!(shunned(&replaced()).as_deref(), Some("a"));

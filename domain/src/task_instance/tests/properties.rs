@@ -161,10 +161,14 @@ fn check_state(task: &TaskInstance) {
         .iter()
         .filter(|owed| matches!(owed, Obligation::ReleaseSlot { .. }))
         .count();
-    assert_eq!(slots, task.releasing.len());
+    assert_eq!(slots, task.traces().releasing.len());
     if !is_active(task) {
         assert_eq!(owed.len(), slots, "what has ended owes no more: {task:?}");
-        assert_eq!(task.claim, None, "nor does it claim a slot: {task:?}");
+        assert_eq!(
+            task.traces().claim,
+            None,
+            "nor does it claim a slot: {task:?}"
+        );
     } else if !matches!(task.stage, Stage::OnEngine { .. }) {
         assert!(!owed.is_empty(), "what is active owes something: {task:?}");
     }
@@ -175,8 +179,8 @@ fn check_state(task: &TaskInstance) {
     for earlier in 0..task.attempt {
         assert_eq!(task.holder(earlier), None, "only one attempt is valid");
     }
-    assert!(task.unreported.iter().all(|&n| n <= task.attempt));
-    assert!(task.releasing.keys().all(|&n| n <= task.attempt));
+    assert!(task.traces().unreported.iter().all(|&n| n <= task.attempt));
+    assert!(task.traces().releasing.keys().all(|&n| n <= task.attempt));
     assert!(task.retry_times < task.attempt.max(1));
     let waits = matches!(task.stage, Stage::Retrying { .. });
     let absent = task.stage == Stage::Absent;

@@ -50,7 +50,7 @@ fn letters(task: &TaskInstance) -> &'static str {
         Stage::Succeeded { forced: false, .. } => "suc",
         Stage::Succeeded { forced: true, .. } => "frc",
         Stage::Failed { .. } => "fai",
-        Stage::Killed { .. } if task.releasing.is_empty() => "kil",
+        Stage::Killed { .. } if task.traces().releasing.is_empty() => "kil",
         Stage::Killed { .. } => "kilg",
         Stage::Lost { .. } => "los",
         Stage::Replacing => unreachable!("the next attempt follows in the same breath"),
@@ -188,7 +188,7 @@ fn said_of_the_body(task: &TaskInstance) -> Vec<(&'static str, Command)> {
         started: start(),
         terms: limits(),
     };
-    let index = task.children.len() as u32;
+    let index = task.traces().children.len() as u32;
     let child = |index: u32| InstanceId(2_000 + u64::from(index));
     vec![
         ("ACCEPT", accept(n, "a")),

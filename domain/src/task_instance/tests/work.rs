@@ -242,7 +242,11 @@ fn a_node_that_starts_afresh_forgets_its_children_and_else_keeps_them() {
     ]);
     for (afresh, kept) in [(true, 0), (false, 1)] {
         let answer = given(&over).when(&invalidate(afresh));
-        assert_eq!(answer.state.children.len(), kept, "afresh: {afresh}");
+        assert_eq!(
+            answer.state.traces().children.len(),
+            kept,
+            "afresh: {afresh}"
+        );
     }
 }
 

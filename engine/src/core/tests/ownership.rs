@@ -185,3 +185,26 @@ fn a_worker_known_from_before_is_given_up_also_when_it_left_just_before_the_shar
     assert_eq!(bench.told().last().unwrap(), "submitted");
     assert_eq!(bench.told().len(), 5);
 }
+
+#[test]
+fn what_happened_is_counted_once_it_is_durable_and_not_again_by_the_next_owner() {
+    let mut first = Bench::with_a_run(RetryPolicy::default());
+    let count = |bench: &Bench, name| {
+        let tally = bench.core.tally();
+        let mut tasks = tally.tasks();
+        tasks.find(|(known, _)| *known == name).map(|(_, n)| n)
+    };
+    first.hello(1, &[]);
+    assert_eq!(count(&first, "submit"), Some(1));
+    first.deaf = true;
+    first.accept(1, attempt(1));
+    assert_eq!(first.core.tally().dispatched, 0);
+    for answer in std::mem::take(&mut first.answers) {
+        first.handle(answer);
+    }
+    assert_eq!(first.core.tally().dispatched, 1);
+    let mut second = Bench::new(&first.log, "e2");
+    first.log.advance(10);
+    second.lease();
+    assert_eq!(count(&second, "submit"), Some(0));
+}

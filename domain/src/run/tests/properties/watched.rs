@@ -183,7 +183,7 @@ impl Watched {
         let tasks = run.definition().spec().tasks.iter().map(|spec| spec.code);
         tasks
             .flat_map(|code| {
-                let children = run.task(code).unwrap().children.iter();
+                let children = run.task(code).unwrap().traces().children.iter();
                 let running = children.filter(|(_, child)| child.state.is_none());
                 running.map(move |(&index, child)| (code, index, child.instance))
             })
