@@ -11,6 +11,7 @@
 mod attempts;
 mod dir;
 mod fact;
+pub mod host;
 mod journal;
 mod keeper;
 mod kill;
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::dir::Dir;
+use crate::host::Hosts;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
 use crate::machine::Machine;
@@ -74,6 +76,9 @@ pub struct Config {
     /// Where the file system begins that says how the machine does (`proc`, `sys`). Anything but `/` is for
     /// tests.
     pub root: PathBuf,
+    /// The program that is started, with [`host::ARGUMENT`], to look after the programs of tasks: it calls
+    /// [`host::serve`] then. By default, the one that runs.
+    pub host_program: PathBuf,
     /// Further task types by name; the worker's own names are taken.
     pub types: BTreeMap<String, Arc<dyn TaskType>>,
 }
@@ -94,6 +99,8 @@ impl Default for Config {
             resend: Duration::from_secs(1),
             settings: Settings::default(),
             root: PathBuf::from("/"),
+            // Also when its file has been replaced since: the two must speak the same language.
+            host_program: PathBuf::from("/proc/self/exe"),
             types: BTreeMap::new(),
         }
     }
@@ -183,11 +190,14 @@ impl Worker {
         let (keeper, inputs) = mpsc::channel(4096);
         let gauges = Arc::new(Gauges::default());
         machine::watch(Machine::new(&config), &gauges);
+        let sweeper = Sweeper::start(id.clone(), cgroups);
+        let hosts = Hosts::new(config.host_program.clone(), id.clone(), sweeper.clone());
         let world = Arc::new(World {
             worker: id.clone(),
             dir,
             kill_grace: config.kill_grace,
-            sweeper: Sweeper::start(id.clone(), cgroups),
+            sweeper,
+            hosts: Arc::new(hosts),
             shell: task::find_shell(),
             types,
         });
@@ -238,6 +248,7 @@ impl Worker {
         }
         let _ = (&mut self.running).await;
         self.world.types.close().await;
+        self.world.hosts.close().await;
     }
 }
 

@@ -11,7 +11,9 @@ pub(super) async fn tidy(mut rubbish: mpsc::UnboundedReceiver<PathBuf>) {
         let batch = std::mem::take(&mut paths);
         let removing = tokio::task::spawn_blocking(move || {
             for path in batch {
-                if let Err(error) = std::fs::remove_dir_all(&path)
+                // Most are empty.
+                if std::fs::remove_dir(&path).is_err()
+                    && let Err(error) = std::fs::remove_dir_all(&path)
                     && error.kind() != std::io::ErrorKind::NotFound
                 {
                     tracing::warn!(path = %path.display(), %error, "a work directory cannot be removed");

@@ -11,6 +11,7 @@ use super::World;
 use super::place::{self, Place};
 use crate::attempts::Key;
 use crate::fact::{self, Finished, Outcome};
+use crate::host::Birth;
 use crate::keeper::Input;
 use crate::outputs;
 
@@ -147,6 +148,36 @@ impl Job {
         wait.await.map_err(|_| down())?;
         self.start = Some(Start { at, pid });
         self.not_killed()
+    }
+
+    /// Says that the body has started, which nobody need wait for: that it may start from then on was in the
+    /// journal before it was asked to.
+    pub(super) async fn has_started(&mut self, birth: Birth) {
+        self.began(birth);
+        let (go, _) = oneshot::channel();
+        let started = Input::Started {
+            key: self.order.key,
+            at: birth.at,
+            pid: birth.pid,
+            log: self.log(),
+            go,
+        };
+        // Without a keeper this process is going down.
+        let _ = self.keeper.send(started).await;
+    }
+
+    /// The same of one that has ended by now: its end tells both.
+    pub(super) fn began(&mut self, birth: Birth) {
+        self.placed = true;
+        self.start = Some(Start {
+            at: birth.at,
+            pid: birth.pid,
+        });
+    }
+
+    /// Somebody else tries to make a log and a work directory for it.
+    pub(super) fn is_placed(&mut self) {
+        self.placed = true;
     }
 
     /// Resolves when the attempt is to end now, with the time that it has for that at most; at once when

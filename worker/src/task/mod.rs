@@ -5,7 +5,7 @@
 
 mod http;
 mod job;
-mod place;
+pub(crate) mod place;
 mod plugin;
 mod process;
 mod python;
@@ -29,6 +29,7 @@ pub use self::place::Place;
 pub(crate) use self::place::note;
 use crate::Error;
 use crate::dir::Dir;
+use crate::host::Hosts;
 use crate::keeper::Input;
 use crate::proc::Sweeper;
 use crate::settings::Settings;
@@ -39,6 +40,7 @@ pub(crate) struct World {
     pub(crate) worker: String,
     // It goes before the directory: whoever claims that next may rely on it that no groups are removed.
     pub(crate) sweeper: Sweeper,
+    pub(crate) hosts: Arc<Hosts>,
     pub(crate) dir: Dir,
     pub(crate) kill_grace: Duration,
     pub(crate) shell: PathBuf,

@@ -42,9 +42,7 @@ impl Place {
 
     /// Writes a file into the work directory, and answers its path.
     pub(super) fn file(&self, name: &str, text: &str) -> Result<PathBuf, String> {
-        let path = self.work.join(name);
-        fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        Ok(path)
+        write(&self.work, name, text)
     }
 
     /// The log file once more, for another writer.
@@ -58,18 +56,26 @@ impl Place {
 pub(super) fn prepare(order: &Order) -> Result<Place, String> {
     let dir = &order.world.dir;
     let (work, log) = (dir.work(order.key), dir.log(order.key));
-    make_dir(&work)
-        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
-    let log_file = log
-        .parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| open(&log))
-        .map_err(|e| format!("cannot create the log file {}: {e}", log.display()))?;
+    let log_file = make(&work, &log)?;
     Ok(Place {
         work,
         log,
         log_file: Arc::new(log_file),
     })
+}
+
+/// Makes a work directory and a log file, and opens that.
+pub(crate) fn make(work: &Path, log: &Path) -> Result<File, String> {
+    make_dir(work)
+        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
+    open_new(log).map_err(|e| format!("cannot create the log file {}: {e}", log.display()))
+}
+
+/// Writes a file into a work directory, and answers its path.
+pub(crate) fn write(work: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
+    let path = work.join(name);
+    fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    Ok(path)
 }
 
 /// A line of the worker's own in the attempt's log, where people look first. If it cannot be written, the
@@ -81,6 +87,17 @@ pub(crate) fn note(log: &Path, text: &str) {
 
 fn open(log: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(log)
+}
+
+/// The folder is there already when the instance has had an attempt here.
+fn open_new(log: &Path) -> io::Result<File> {
+    if let Some(folder) = log.parent()
+        && let Err(error) = fs::create_dir(folder)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        fs::create_dir_all(folder)?;
+    }
+    open(log)
 }
 
 /// The folder of the instance may be removed by the end of another attempt between its creation and
@@ -95,24 +112,22 @@ fn make_dir(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// The variables that the programs of an attempt see besides the worker's own.
-pub(super) fn variables(order: &Order) -> Vec<(String, String)> {
+/// The variables that the programs of an attempt see besides the worker's own, and what is to be said about
+/// those that they do not see.
+pub(super) fn variables(order: &Order) -> (Vec<(String, String)>, Vec<String>) {
     let Order {
         key,
         dispatch,
         world,
     } = order;
-    let mut variables = Vec::new();
+    let (mut variables, mut notes) = (Vec::new(), Vec::new());
     let params = dispatch.params.iter();
     for param in params.filter(|param| is_variable_name(&param.name)) {
         if param.name.len() + param.value.len() + 2 > LONGEST_VARIABLE {
             let name = &param.name;
-            note(
-                &order.world.dir.log(order.key),
-                &format!(
-                    "the parameter {name} is too long for the environment and is not exported"
-                ),
-            );
+            notes.push(format!(
+                "the parameter {name} is too long for the environment and is not exported"
+            ));
         } else {
             variables.push((param.name.clone(), param.value.clone()));
         }
@@ -127,7 +142,7 @@ pub(super) fn variables(order: &Order) -> Vec<(String, String)> {
         (&proc::tag_name(&world.worker), key.tag()),
     ];
     variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    variables
+    (variables, notes)
 }
 
 fn is_variable_name(name: &str) -> bool {

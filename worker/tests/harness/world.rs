@@ -71,6 +71,7 @@ pub fn config(dir: &Path, engines: &[&Engine]) -> Config {
         settings,
         dir: dir.to_owned(),
         slots: 4,
+        host_program: PathBuf::from(env!("CARGO_BIN_EXE_attempt-host")),
         engines: engines
             .iter()
             .map(|engine| engine.endpoint.clone())
