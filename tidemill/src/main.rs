@@ -25,7 +25,10 @@ use crate::args::{Cli, Verb};
 
 fn main() -> ExitCode {
     // What a worker of this program starts to look after its tasks: nobody types that.
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == worker::host::ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == worker::host::ARGUMENT)
+    {
         return worker::host::serve();
     }
     let cli = Cli::parse();

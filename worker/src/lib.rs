@@ -23,6 +23,7 @@ mod proc;
 mod session;
 mod settings;
 mod slots;
+mod spares;
 pub mod task;
 mod tls;
 
@@ -43,6 +44,7 @@ use crate::machine::Machine;
 pub use crate::machine::Reserve;
 use crate::proc::{Cgroups, Sweeper};
 pub use crate::settings::{Connections, Settings, is_secret};
+use crate::spares::Spares;
 use crate::task::{TaskType, Types, World};
 pub use crate::tls::tls;
 
@@ -194,6 +196,7 @@ impl Worker {
         let hosts = Hosts::new(config.host_program.clone(), id.clone(), sweeper.clone());
         let world = Arc::new(World {
             worker: id.clone(),
+            spares: Arc::new(Spares::new(dir.spare())),
             dir,
             kill_grace: config.kill_grace,
             sweeper,

@@ -134,6 +134,33 @@ async fn a_killed_process_comes_back(start: fn(&Path, &Path) -> Process) {
 }
 
 #[tokio::test]
+async fn a_program_whose_worker_is_killed_right_after_starting_it_is_lost_and_ended_by_the_next() {
+    for start in [Process::start, Process::start_without_cgroups] {
+        let tmp = tempfile::tempdir().unwrap();
+        let (dir, socket) = (tmp.path().join("worker"), tmp.path().join("engine.sock"));
+        let mut engine = Engine::unix(&socket);
+        let process = start(&dir, &socket);
+        engine.hello().await;
+        // What it leaves has no environment, no parent and a session of its own.
+        let (program, file) = (tmp.path().join("program"), tmp.path().join("pids"));
+        let text = format!(
+            "#!/bin/sh\nexec env -i setsid sh -c 'echo $$ >> \"{}\"; exec /bin/sleep 1000'\n",
+            file.display()
+        );
+        std::fs::write(&program, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).unwrap();
+        engine.dispatch(attempt(1), "SHELL", program.to_str().unwrap());
+        let running = pids(&file, 1).await;
+        drop(process);
+        let _process = start(&dir, &socket);
+        let hello = engine.hello_again().await;
+        assert!(hello.held.is_empty(), "{:?}", hello.held);
+        assert!(!running.into_iter().any(lives), "gone before the hello");
+    }
+}
+
+#[tokio::test]
 async fn results_survive_any_number_of_deaths() {
     let tmp = tempfile::tempdir().unwrap();
     let (dir, socket) = (tmp.path().join("worker"), tmp.path().join("engine.sock"));

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::{ARGUMENT, Answer, Ask, Run};
@@ -24,6 +25,8 @@ use crate::settings;
 
 /// More than this many do not wait for work.
 const IDLE: usize = 64;
+/// How long something waits to be started while others are.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// One that is told to leave has nothing to finish.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,7 @@ pub(crate) struct Hosts {
     /// Numbers them.
     born: AtomicU32,
     idle: Mutex<Idle>,
+    turns: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +73,16 @@ impl Hosts {
             sweeper,
             born: AtomicU32::new(0),
             idle: Mutex::default(),
+            turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from) + 2),
         }
+    }
+
+    /// Waits for its turn to start something, which is over when the answer is dropped. More at once than there
+    /// are processors to run it on only makes each of them slower, and needs as many hosts; but nobody waits
+    /// for long, since one that hangs (on a disk that does not answer) must not hold up the others.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = timeout(PATIENCE, self.turns.acquire()).await;
+        turn.ok()?.ok()
     }
 
     /// One that nobody else has. It comes back with [`Hosts::give_back`], or is ended.
@@ -137,6 +150,8 @@ impl Hosts {
             .arg(ARGUMENT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // It may outlive the worker, and then whoever reads the worker's words must not wait for it.
+            .stderr(Stdio::null())
             .process_group(0)
             .env("TIDEMILL_WORKER", &self.worker)
             .env(proc::tag_name(&self.worker), key.tag());
@@ -183,6 +198,11 @@ impl Host {
             Some(Answer::Failed(_)) | None => self.ended = Some(None),
             Some(Answer::Running(_)) => {}
         }
+    }
+
+    /// Names it among those of its worker.
+    pub(crate) fn tag(&self) -> String {
+        self.key.tag()
     }
 
     /// Whether its program has ended, as far as it has said so by now.

@@ -39,6 +39,10 @@ enum Ask {
 pub(crate) struct Run {
     pub(crate) work: PathBuf,
     pub(crate) log: PathBuf,
+    /// An empty directory that may become the work directory.
+    pub(crate) spare: Option<PathBuf>,
+    /// Where this host may keep a file for its scripts.
+    pub(crate) spare_script: PathBuf,
     /// Lines of the worker's own that begin the log.
     pub(crate) notes: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -28,8 +28,13 @@ use crate::task::place;
 const SOON: Duration = Duration::from_millis(10);
 /// Where the kernel has no descriptor for a process, it is asked this often.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Orphans that have ended while a program runs are buried this often, and while the worker ends what a program
+/// has left: until then their group looks as if it lived.
+const ROUND: Duration = Duration::from_secs(1);
+const SHORT_ROUND: Duration = Duration::from_millis(5);
 /// A longer log is not read here.
 const SHORT_LOG: u64 = 1024 * 1024;
+const SCRIPT: &str = "script.sh";
 
 /// Serves the worker at the other end of the standard input and output, until that hangs up.
 pub fn serve() -> ExitCode {
@@ -40,6 +45,7 @@ pub fn serve() -> ExitCode {
         group: None,
         subreaper,
         plain: is_plain(std::env::vars_os().map(|(name, _)| name)),
+        haunted: false,
     };
     match server.serve() {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +61,8 @@ struct Server {
     subreaper: bool,
     /// Nothing in the environment changes what a shell does.
     plain: bool,
+    /// Something may be left of the last program.
+    haunted: bool,
 }
 
 /// A program that runs.
@@ -68,6 +76,13 @@ impl Server {
     fn serve(&mut self) -> io::Result<()> {
         loop {
             match self.asks.next() {
+                // Without a worker it stays for as long as there is something: the next incarnation finds it
+                // by way of its host, whatever it has done to hide.
+                None if self.haunted => {
+                    self.haunted = self.anything_is_left();
+                    let alone = self.asks.over;
+                    self.sleep(None, if alone { ROUND } else { SHORT_ROUND });
+                }
                 None if self.asks.fill()? => {}
                 None => return Ok(()),
                 Some(Ask::Group(path)) => {
@@ -78,7 +93,8 @@ impl Server {
                         Ok(program) => self.attend(program, &run)?,
                         Err(reason) => Answer::Failed(reason),
                     };
-                    say(&answer)?;
+                    // When nobody hears it, there is nothing more to read either.
+                    let _ = say(&answer);
                 }
                 // It was for somebody who has ended meanwhile.
                 Some(Ask::Signal(_)) => {}
@@ -87,7 +103,7 @@ impl Server {
     }
 
     fn start(&self, run: &Run) -> Result<Program, String> {
-        let mut log = place::make(&run.work, &run.log)?;
+        let mut log = place::make(&run.work, &run.log, run.spare.as_deref())?;
         for note in &run.notes {
             let _ = writeln!(log, "[tidemill] {note}");
         }
@@ -102,7 +118,7 @@ impl Server {
         {
             return Ok(Program::new(child, true));
         }
-        let script = place::write(&run.work, "script.sh", &run.script)?;
+        let script = place::write_over(&run.spare_script, &run.work, SCRIPT, &run.script)?;
         let mut command = Command::new(&run.shell);
         command.arg(script);
         let child = spawn(&mut command, run, &log)
@@ -136,10 +152,17 @@ impl Server {
         let at = fact::now();
         let Program { birth, direct, .. } = program;
         if direct && let Some(signal) = status.signal() {
-            place::note(&run.log, &format!("its program was killed by signal {signal}"));
+            place::note(
+                &run.log,
+                &format!("its program was killed by signal {signal}"),
+            );
         }
         let left = self.anything_is_left();
+        self.haunted = left;
         let outputs = if left { None } else { read_outputs(run) };
+        if !left && !direct {
+            place::set_aside(&run.work.join(SCRIPT), &run.spare_script);
+        }
         Ok(Answer::Ended(Ended {
             birth,
             at,
@@ -152,11 +175,8 @@ impl Server {
 
     fn wait(&mut self, program: &mut Program) -> io::Result<ExitStatus> {
         let Program { child, birth, .. } = program;
-        let descriptor = pidfd_open(
-            rustix::process::Pid::from_child(child),
-            PidfdFlags::empty(),
-        )
-        .ok();
+        let descriptor =
+            pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty()).ok();
         let mut tell_at = Some(Instant::now() + SOON);
         loop {
             if let Some(status) = child.try_wait()? {
@@ -173,16 +193,16 @@ impl Server {
                 // When nobody hears it, the program goes on all the same.
                 let _ = say(&Answer::Running(*birth));
             }
-            self.sleep(descriptor.as_ref(), tell_at);
+            bury_orphans(birth.pid);
+            let until = tell_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let longest = if descriptor.is_some() { ROUND } else { PAUSE };
+            self.sleep(descriptor.as_ref(), until.unwrap_or(longest).min(longest));
         }
     }
 
-    /// Until something happens, or the time has come.
-    fn sleep(&mut self, descriptor: Option<&OwnedFd>, until: Option<Instant>) {
-        let until = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let longest = descriptor.is_none().then_some(PAUSE);
-        let time = until.into_iter().chain(longest).min();
-        let time = time.and_then(|time| Timespec::try_from(time).ok());
+    /// Until something happens, or this time has passed.
+    fn sleep(&mut self, descriptor: Option<&OwnedFd>, time: Duration) {
+        let time = Timespec::try_from(time).ok();
         let stdin = io::stdin();
         let descriptors = [
             descriptor.map(|it| PollFd::new(it, PollFlags::IN)),
@@ -190,7 +210,10 @@ impl Server {
         ];
         let mut descriptors: Vec<_> = descriptors.into_iter().flatten().collect();
         let woken = poll(&mut descriptors, time.as_ref());
-        let heard = !self.asks.over && descriptors.last().is_some_and(|it| !it.revents().is_empty());
+        let heard = !self.asks.over
+            && descriptors
+                .last()
+                .is_some_and(|it| !it.revents().is_empty());
         if woken.is_ok() && heard {
             let _ = self.asks.fill();
         }
@@ -243,7 +266,8 @@ fn spawn(command: &mut Command, run: &Run, log: &File) -> io::Result<Child> {
 fn is_plain(names: impl IntoIterator<Item = impl AsRef<OsStr>>) -> bool {
     !names.into_iter().any(|name| {
         let name = name.as_ref().as_encoded_bytes();
-        name.starts_with(b"BASH_") || [&b"BASHOPTS"[..], b"SHELLOPTS", b"EXECIGNORE"].contains(&name)
+        name.starts_with(b"BASH_")
+            || [&b"BASHOPTS"[..], b"SHELLOPTS", b"EXECIGNORE"].contains(&name)
     })
 }
 
@@ -282,6 +306,16 @@ fn is_alone(group: &File) -> bool {
     group
         .read_at(&mut text, 0)
         .is_ok_and(|length| text.get(..length) == Some(own.as_bytes()))
+}
+
+/// Takes away the corpses of children other than this one, whose end somebody waits for.
+fn bury_orphans(pid: u32) {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(status) = waitid(Id::All, flags)
+        && let Some(corpse) = status.pid()
+        && u32::try_from(corpse.as_raw()) != Ok(pid)
+        && waitpid(corpse, Some(WaitPidFlag::WNOHANG)).is_ok()
+    {}
 }
 
 fn pass_on(number: i32, pid: u32) {
@@ -338,7 +372,8 @@ impl Lines {
             }
         };
         self.over = length == 0;
-        self.bytes.extend_from_slice(piece.get(..length).unwrap_or_default());
+        self.bytes
+            .extend_from_slice(piece.get(..length).unwrap_or_default());
         Ok(length > 0)
     }
 }

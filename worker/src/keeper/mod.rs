@@ -140,7 +140,7 @@ impl Keeper {
     ) -> Self {
         let (janitor, rubbish) = mpsc::unbounded_channel();
         let mut connections = JoinSet::new();
-        connections.spawn(tidy::tidy(rubbish));
+        connections.spawn(tidy::tidy(rubbish, world.spares.clone()));
         Keeper {
             slots: Slots::new(config.slots, config.queue),
             outbox: Outbox::new(config.resend),

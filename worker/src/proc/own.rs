@@ -1,4 +1,5 @@
-//! The processes that this process has started for attempts, and waits for itself. Known to the whole
+//! The processes that this process has started for attempts, and waits for itself, and those that its hosts have
+//! started and that still run. Known to the whole
 //! process, because waiting is the whole process's affair: a corpse that somebody else takes away takes
 //! its exit code along.
 

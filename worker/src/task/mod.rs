@@ -33,6 +33,7 @@ use crate::host::Hosts;
 use crate::keeper::Input;
 use crate::proc::Sweeper;
 use crate::settings::Settings;
+use crate::spares::Spares;
 
 /// What all attempts of a worker share.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(crate) struct World {
     // It goes before the directory: whoever claims that next may rely on it that no groups are removed.
     pub(crate) sweeper: Sweeper,
     pub(crate) hosts: Arc<Hosts>,
+    pub(crate) spares: Arc<Spares>,
     pub(crate) dir: Dir,
     pub(crate) kill_grace: Duration,
     pub(crate) shell: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use crate::proc;
 
 /// Linux takes no longer `name=value` in an environment (`MAX_ARG_STRLEN`, 32 pages).
 const LONGEST_VARIABLE: usize = 128 * 1024;
+/// The mode of a script as it was written, under the usual umask. Under another one they are not used again.
+const SCRIPT: u32 = 0o644;
 
 /// Where an attempt runs and what it writes to.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Place {
 pub(super) fn prepare(order: &Order) -> Result<Place, String> {
     let dir = &order.world.dir;
     let (work, log) = (dir.work(order.key), dir.log(order.key));
-    let log_file = make(&work, &log)?;
+    let log_file = make(&work, &log, order.world.spares.take().as_deref())?;
     Ok(Place {
         work,
         log,
@@ -64,11 +67,48 @@ pub(super) fn prepare(order: &Order) -> Result<Place, String> {
     })
 }
 
-/// Makes a work directory and a log file, and opens that.
-pub(crate) fn make(work: &Path, log: &Path) -> Result<File, String> {
-    make_dir(work)
+/// Makes a work directory, of this empty one if it can, and a log file, and opens that.
+pub(crate) fn make(work: &Path, log: &Path, spare: Option<&Path>) -> Result<File, String> {
+    spare
+        .map_or_else(
+            || Err(io::Error::from(io::ErrorKind::NotFound)),
+            |spare| fs::rename(spare, work),
+        )
+        .or_else(|_| fs::create_dir_all(work))
         .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
     open_new(log).map_err(|e| format!("cannot create the log file {}: {e}", log.display()))
+}
+
+/// The same of a script, in the place of one that lies here if it does.
+pub(crate) fn write_over(
+    spare: &Path,
+    work: &Path,
+    name: &str,
+    text: &str,
+) -> Result<PathBuf, String> {
+    let path = work.join(name);
+    let write = || {
+        fs::rename(spare, &path)?;
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.write_all_at(text.as_bytes(), 0)?;
+        // Not emptied first: ext4 writes a file to the disk at once that was, when it is closed.
+        file.set_len(text.len() as u64)
+    };
+    if write().is_ok() {
+        return Ok(path);
+    }
+    let _ = fs::remove_file(&path);
+    self::write(work, name, text)
+}
+
+/// Takes a script that nothing runs any more out of its directory, for the next one, if it is still the file
+/// that it was.
+pub(crate) fn set_aside(path: &Path, spare: &Path) {
+    let is_plain =
+        |it: &fs::Metadata| it.is_file() && it.nlink() == 1 && it.mode() & 0o7777 == SCRIPT;
+    if fs::symlink_metadata(path).is_ok_and(|it| is_plain(&it)) {
+        let _ = fs::rename(path, spare);
+    }
 }
 
 /// Writes a file into a work directory, and answers its path.
@@ -89,27 +129,15 @@ fn open(log: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(log)
 }
 
-/// The folder is there already when the instance has had an attempt here.
+/// Its folder is there already, but for the first log in it.
 fn open_new(log: &Path) -> io::Result<File> {
-    if let Some(folder) = log.parent()
-        && let Err(error) = fs::create_dir(folder)
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        fs::create_dir_all(folder)?;
-    }
-    open(log)
-}
-
-/// The folder of the instance may be removed by the end of another attempt between its creation and
-/// the creation of ours in it.
-fn make_dir(path: &Path) -> io::Result<()> {
-    for _ in 0..3 {
-        match fs::create_dir_all(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+    match (open(log), log.parent()) {
+        (Err(e), Some(folder)) if e.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            open(log)
         }
+        (opened, _) => opened,
     }
-    fs::create_dir_all(path)
 }
 
 /// The variables that the programs of an attempt see besides the worker's own, and what is to be said about

@@ -13,7 +13,7 @@ use crate::fact::Outcome;
 use crate::host::{Answer, Birth, Ended, Host, Run};
 use crate::kill::{self, First};
 use crate::outputs;
-use crate::proc::{Family, Scene};
+use crate::proc::{Family, Own, Scene};
 
 /// What a shell adds to the number of the signal that has ended its program.
 const SIGNALLED: i32 = 128;
@@ -38,12 +38,14 @@ impl Program {
         }
     }
 
-    fn on(self, order: &Order) -> Run {
+    fn on(self, host: &Host, order: &Order) -> Run {
         let Order { key, world, .. } = order;
         let (variables, notes) = place::variables(order);
         Run {
             work: world.dir.work(*key),
             log: world.dir.log(*key),
+            spare: world.spares.take(),
+            spare_script: world.dir.spare().join(format!("{}.sh", host.tag())),
             notes,
             variables,
             files: self.files,
@@ -74,15 +76,21 @@ pub(super) fn quoted_path(path: &Path) -> Result<String, String> {
 
 /// Runs one program from its preparation to the end of the last process it left behind.
 pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
+    let hosts = job.order.world.hosts.clone();
+    let turn = hosts.turn().await;
     job.not_killed()?;
     job.is_placed();
-    let hosts = job.order.world.hosts.clone();
     let mut host = match hosts.take().await {
         Ok(host) => host,
         Err(reason) => return Err(failed(job, reason).await),
     };
-    match host.run(program.on(&job.order)).await {
+    let run = program.on(&host, &job.order);
+    let answer = host.run(run).await;
+    drop(turn);
+    match answer {
         Ok(Some(Answer::Running(birth))) => {
+            // Its group is not killed for the sake of one of its members.
+            let _own = Own::new(birth.pid);
             job.has_started(birth).await;
             attend(job, host, birth).await
         }
@@ -145,7 +153,9 @@ async fn conclude(job: &mut Job, host: Host, ended: Ended) -> End {
     } = ended;
     let mut end = judge(Ok(ExitStatus::from_raw(ended.status)));
     // A shell between us and the program would have said it like this.
-    if ended.direct && let Some(signal) = ExitStatus::from_raw(ended.status).signal() {
+    if ended.direct
+        && let Some(signal) = ExitStatus::from_raw(ended.status).signal()
+    {
         end = exited(SIGNALLED + signal);
     }
     end.at = at;

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::warm::{Kind, Pool};
 use super::process::{self, Program};
+use super::warm::{Kind, Pool};
 use super::{BoxFuture, End, Job, TaskType};
 use crate::settings::Settings;
 

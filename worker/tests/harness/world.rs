@@ -46,7 +46,7 @@ impl World {
 
     pub fn work(&self, attempt: Attempt) -> PathBuf {
         self.dir().join(format!(
-            "attempts/{}/{}-{}",
+            "attempts/{}-{}-{}",
             attempt.instance, attempt.task, attempt.number
         ))
     }
