@@ -6,8 +6,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ pub enum Whom {
 }
 
 impl Whom {
-    fn is(self, caller: Option<u32>) -> bool {
+    fn is(self, caller: &Caller) -> bool {
         match self {
             Self::Everybody => true,
-            Self::Process(process) => caller == Some(process),
+            Self::Process(process) => caller.is(process),
         }
     }
 }
@@ -61,7 +61,7 @@ struct Rules {
 
 #[derive(Debug)]
 struct Connection {
-    caller: Option<u32>,
+    caller: Arc<Caller>,
     ends: [TcpStream; 2],
 }
 
@@ -108,7 +108,7 @@ impl Wire {
     /// Breaks their connections; new ones may be made. Answers how many there were.
     pub fn cut(&self, whom: Whom) -> usize {
         let mut rules = self.shared.lock();
-        let broken = rules.open.extract_if(.., |open| whom.is(open.caller));
+        let broken = rules.open.extract_if(.., |open| whom.is(&open.caller));
         let broken: Vec<_> = broken.collect();
         for end in broken.iter().flat_map(|open| &open.ends) {
             shut(end);
@@ -123,7 +123,7 @@ impl Shared {
     }
 
     /// Waits until bytes may pass.
-    fn pass(&self, caller: Option<u32>, way: Way) {
+    fn pass(&self, caller: &Caller, way: Way) {
         let mut rules = self.lock();
         while rules
             .held
@@ -147,7 +147,9 @@ fn shut(end: &TcpStream) {
 }
 
 fn connect(here: TcpStream, port: u16, shared: &Arc<Shared>) {
-    let caller = here.peer_addr().ok().and_then(|peer| owner(peer.port()));
+    let Some(caller) = Caller::of(&here).map(Arc::new) else {
+        return;
+    };
     let Ok(there) = TcpStream::connect(("127.0.0.1", port)) else {
         return;
     };
@@ -159,13 +161,17 @@ fn connect(here: TcpStream, port: u16, shared: &Arc<Shared>) {
     let (Some(ends), Some([mut from, mut to])) = (clones(), clones()) else {
         return;
     };
-    shared.lock().open.push(Connection { caller, ends });
-    let back = shared.clone();
+    let open = Connection {
+        caller: caller.clone(),
+        ends,
+    };
+    shared.lock().open.push(open);
+    let (back, back_to) = (shared.clone(), caller.clone());
     let backwards = thread::spawn(move || {
-        carry(&mut to, &mut from, &back, caller, Way::ToClient);
+        carry(&mut to, &mut from, &back, &back_to, Way::ToClient);
     });
     let (mut from, mut to) = (here, there);
-    carry(&mut from, &mut to, shared, caller, Way::ToServer);
+    carry(&mut from, &mut to, shared, &caller, Way::ToServer);
     // It ends because both ends are shut; if it panicked there is nothing left to carry.
     let _ = backwards.join();
     let mut rules = shared.lock();
@@ -176,7 +182,7 @@ fn connect(here: TcpStream, port: u16, shared: &Arc<Shared>) {
     });
 }
 
-fn carry(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared, caller: Option<u32>, way: Way) {
+fn carry(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared, caller: &Caller, way: Way) {
     let mut piece = [0; 16 * 1024];
     loop {
         let length = from.read(&mut piece).unwrap_or(0);
@@ -190,19 +196,64 @@ fn carry(from: &mut TcpStream, to: &mut TcpStream, shared: &Shared, caller: Opti
     shut(to);
 }
 
-/// The process that has this port of this machine as its end of a connection.
-fn owner(port: u16) -> Option<u32> {
+/// How often a connection is looked for: what the kernel lists while others come and go is not always whole.
+const LOOKS: usize = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// Who has opened a connection. It is looked up when a rule asks for it, and only among those whom rules name: a wire
+/// that searched all processes for each connection would be slower than those who wait for it.
+#[derive(Debug)]
+struct Caller {
+    /// The ports of its end and of ours.
+    ports: [u16; 2],
+    socket: OnceLock<PathBuf>,
+}
+
+impl Caller {
+    fn of(here: &TcpStream) -> Option<Self> {
+        Some(Self {
+            ports: [
+                here.peer_addr().ok()?.port(),
+                here.local_addr().ok()?.port(),
+            ],
+            socket: OnceLock::new(),
+        })
+    }
+
+    fn is(&self, process: u32) -> bool {
+        self.socket()
+            .is_some_and(|socket| has_open(process, socket))
+    }
+
+    /// What the kernel calls its end. None once that is closed.
+    fn socket(&self) -> Option<&PathBuf> {
+        for look in 0..LOOKS {
+            if self.socket.get().is_some() {
+                break;
+            }
+            if look > 0 {
+                thread::sleep(BETWEEN_LOOKS);
+            }
+            if let Some(found) = socket(self.ports) {
+                return Some(self.socket.get_or_init(|| found));
+            }
+        }
+        self.socket.get()
+    }
+}
+
+/// The socket that has the first of these ports of this machine as its end of a connection to the second. The
+/// port alone would not do: an older connection from it to elsewhere may not be forgotten yet.
+fn socket(ends: [u16; 2]) -> Option<PathBuf> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let mine = format!("0100007F:{port:04X}");
+    let [mine, other] = ends.map(|port| format!("0100007F:{port:04X}"));
     let inode = table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        (fields.get(1) == Some(&mine.as_str())).then(|| fields.get(9).copied())?
+        let it = fields.get(1) == Some(&mine.as_str()) && fields.get(2) == Some(&other.as_str());
+        it.then(|| fields.get(9).copied())?
     })?;
-    let socket = format!("socket:[{inode}]");
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    processes
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .find(|process: &u32| has_open(*process, Path::new(&socket)))
+    // A socket without a file is one that nobody has any more.
+    (inode != "0").then(|| format!("socket:[{inode}]").into())
 }
 
 fn has_open(process: u32, file: &Path) -> bool {
@@ -250,6 +301,42 @@ mod tests {
         let mut all = String::new();
         server.read_to_string(&mut all).unwrap();
         assert_eq!(all, "hello");
+    }
+
+    /// A client at this port, or at any if it is 0, which may have been another one's a moment ago.
+    fn client_at(port: u16, to: SocketAddr) -> TcpStream {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind(([127, 0, 0, 1], port).into()).unwrap();
+            let client = socket.connect(to).await.unwrap().into_std().unwrap();
+            client.set_nonblocking(false).unwrap();
+            client
+        })
+    }
+
+    #[test]
+    fn who_has_opened_a_connection_is_found_though_its_port_has_just_been_used_for_others() {
+        let mut port = 0;
+        for _ in 0..16 {
+            let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = client_at(port, elsewhere.local_addr().unwrap());
+            port = client.local_addr().unwrap().port();
+            let other = elsewhere.accept().unwrap().0;
+            // Whoever hangs up first has to keep the port in mind for a while.
+            shut(&client);
+            drop((client, other));
+        }
+        let (wire, listener) = listen();
+        let mut client = client_at(port, wire.address);
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+        assert_eq!(wire.cut(Whom::Process(std::process::id())), 1);
     }
 
     #[test]
