@@ -26,7 +26,7 @@ use crate::settings;
 /// More than this many do not wait for work.
 const IDLE: usize = 64;
 /// How long something waits to be started while others are.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// One that is told to leave has nothing to finish.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -60,9 +60,18 @@ pub(crate) struct Host {
     answers: Lines<BufReader<ChildStdout>>,
     cgroup: Option<Arc<Cgroup>>,
     sweeper: Sweeper,
-    /// How the program that it was asked to run has ended; `None` within when it could not tell.
-    ended: Option<Option<ExitStatus>>,
+    program: Stage,
     _own: Own,
+}
+
+/// What a host has said of the program that it was asked to run.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// Not that it has ended.
+    Asked,
+    Ended(ExitStatus),
+    /// It was not started, or the host is gone and nobody knows how it has ended.
+    Unknown,
 }
 
 impl Hosts {
@@ -168,7 +177,7 @@ impl Hosts {
             // It has not begun with anything: it waits for its first line.
             cgroup: self.sweeper.contain(key, pid),
             sweeper: self.sweeper.clone(),
-            ended: None,
+            program: Stage::Unknown,
             _own: own,
         })
     }
@@ -177,7 +186,7 @@ impl Hosts {
 impl Host {
     /// Runs a program; the answer tells how that has gone for the first moment. `None`: the host is gone.
     pub(crate) async fn run(&mut self, run: Run) -> Result<Option<Answer>, String> {
-        self.ended = None;
+        self.program = Stage::Asked;
         self.ask(&Ask::Run(Box::new(run))).await?;
         Ok(self.answer().await)
     }
@@ -193,9 +202,9 @@ impl Host {
     fn note(&mut self, answer: Option<&Answer>) {
         match answer {
             Some(Answer::Ended(ended)) => {
-                self.ended = Some(Some(ExitStatus::from_raw(ended.status)));
+                self.program = Stage::Ended(ExitStatus::from_raw(ended.status));
             }
-            Some(Answer::Failed(_)) | None => self.ended = Some(None),
+            Some(Answer::Failed(_)) | None => self.program = Stage::Unknown,
             Some(Answer::Running(_)) => {}
         }
     }
@@ -207,18 +216,28 @@ impl Host {
 
     /// Whether its program has ended, as far as it has said so by now.
     pub(crate) fn has_ended(&mut self) -> bool {
-        while self.ended.is_none() && self.answer().now_or_never().is_some() {}
-        self.ended.is_some()
+        while self.runs() && self.answer().now_or_never().is_some() {}
+        !self.runs()
+    }
+
+    fn runs(&self) -> bool {
+        match self.program {
+            Stage::Asked => true,
+            Stage::Ended(_) | Stage::Unknown => false,
+        }
     }
 
     /// The exit code of the program that has ended, if it had one.
     pub(crate) fn exit_code(&self) -> Option<i32> {
-        self.ended.flatten()?.code()
+        match self.program {
+            Stage::Ended(status) => status.code(),
+            Stage::Asked | Stage::Unknown => None,
+        }
     }
 
     /// For the process group of its program, while that has not been waited for.
     pub(crate) async fn signal(&mut self, signal: Signal) {
-        if self.ended.is_none() {
+        if self.runs() {
             let _ = self.ask(&Ask::Signal(signal as i32)).await;
         }
     }

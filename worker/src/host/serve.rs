@@ -38,6 +38,8 @@ const SCRIPT: &str = "script.sh";
 
 /// Serves the worker at the other end of the standard input and output, until that hangs up.
 pub fn serve() -> ExitCode {
+    // It would be called after the link by which it was started.
+    let _ = prctl::set_name(c"attempt-host");
     // Without this, orphans would leave; the worker looks for them then as it does for anybody's.
     let subreaper = prctl::set_child_subreaper(true).is_ok();
     let mut server = Server {
