@@ -51,6 +51,9 @@ pub(crate) async fn stop(
         let over = asked.elapsed() >= grace;
         if over {
             first.signal_group(group, Signal::SIGKILL).await;
+            if left.is_empty() {
+                first.give_up_its_host();
+            }
         }
         if left.is_empty() && first.has_ended() {
             // A process may have been born behind the back of the first look.
@@ -169,6 +172,14 @@ impl First<'_> {
             }
             First::Child(_) => {}
             First::Hosted(host) => host.signal(signal).await,
+        }
+    }
+
+    /// Nothing of the attempt lives, and whoever should say so may have been stopped by it.
+    fn give_up_its_host(&mut self) {
+        match self {
+            First::Child(_) => {}
+            First::Hosted(host) => host.kill(),
         }
     }
 

@@ -181,11 +181,16 @@ async fn an_environment_or_a_path_of_its_own_is_the_shells_affair() {
 }
 
 #[tokio::test]
-async fn what_ends_at_once_is_told_in_one_report_with_its_start() {
+async fn what_ends_at_once_has_started_all_the_same() {
     let mut world = World::new().await;
     world.engine.dispatch(attempt(1), "SHELL", "/bin/true");
     assert_eq!(world.engine.answer(attempt(1)).await, "");
-    let (report, finished) = world.engine.end(attempt(1)).await;
+    let (_, started) = world.engine.started(attempt(1)).await;
+    let (report, finished) = world.engine.finished(attempt(1)).await;
+    assert_eq!(
+        (finished.pid, finished.started_at),
+        (started.pid, started.started_at)
+    );
     assert!(
         finished.pid > 0 && finished.started_at > 0 && finished.ended_at >= finished.started_at
     );
@@ -279,6 +284,30 @@ async fn a_host_is_killed(mut world: World) {
     world.engine.ack(&report);
     let (finished, _) = shell(&mut world, 2, "/bin/true").await;
     assert_eq!(finished.outcome(), Outcome::Success);
+}
+
+#[tokio::test]
+async fn who_stops_what_looks_after_it_is_killed_all_the_same() {
+    for cgroups in [true, false] {
+        let mut world = World::with(|config| config.settings.cgroups = cgroups).await;
+        let file = world.tmp.path().join("pids");
+        fs::write(&file, "").unwrap();
+        let program = parent(
+            &world,
+            &file,
+            "kill -STOP $PPID; echo $$ >> pids; sleep 1000",
+        );
+        world
+            .engine
+            .dispatch(attempt(1), "SHELL", program.to_str().unwrap());
+        let running = pids(&file, 2).await;
+        let stopped = world.work(attempt(1)).join("pids");
+        until("it has stopped its host", || stopped.exists()).await;
+        world.engine.kill(attempt(1), 50);
+        let (_, finished) = world.engine.end(attempt(1)).await;
+        assert_eq!(finished.outcome(), Outcome::Killed);
+        assert!(!running.into_iter().any(lives));
+    }
 }
 
 #[tokio::test]

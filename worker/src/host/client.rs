@@ -242,6 +242,11 @@ impl Host {
         }
     }
 
+    /// It says nothing more, and nobody need wait for that.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.start_kill();
+    }
+
     /// What belongs to the attempt whose first process is this one. The host itself does not.
     pub(crate) fn family(&self, attempt: Key, pid: u32, scene: Scene) -> Family {
         let tree = Tree::below(attempt, pid, self.key, self.pid);

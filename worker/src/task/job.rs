@@ -153,26 +153,18 @@ impl Job {
     /// Says that the body has started, which nobody need wait for: that it may start from then on was in the
     /// journal before it was asked to.
     pub(super) async fn has_started(&mut self, birth: Birth) {
-        self.began(birth);
+        let Birth { pid, at } = birth;
+        self.start = Some(Start { at, pid });
         let (go, _) = oneshot::channel();
         let started = Input::Started {
             key: self.order.key,
-            at: birth.at,
-            pid: birth.pid,
+            at,
+            pid,
             log: self.log(),
             go,
         };
         // Without a keeper this process is going down.
         let _ = self.keeper.send(started).await;
-    }
-
-    /// The same of one that has ended by now: its end tells both.
-    pub(super) fn began(&mut self, birth: Birth) {
-        self.placed = true;
-        self.start = Some(Start {
-            at: birth.at,
-            pid: birth.pid,
-        });
     }
 
     /// Somebody else tries to make a log and a work directory for it.

@@ -95,7 +95,8 @@ pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
             attend(job, host, birth).await
         }
         Ok(Some(Answer::Ended(ended))) => {
-            job.began(ended.birth);
+            // The log tells every step, however short.
+            job.has_started(ended.birth).await;
             Ok(conclude(job, host, ended).await)
         }
         Ok(Some(Answer::Failed(reason))) | Err(reason) => {
