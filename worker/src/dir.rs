@@ -6,8 +6,7 @@
 //! attempts/<instance>-<task>-<number>/      work directories, removed or made spare when the end is acked
 //! attempts/spare/                           empty ones, and files for scripts, to be used again
 //! attempts/interpreters/<number>/           homes of warm interpreters, removed with them
-//! logs/<millions>/<instance>-<task>-<number>.log     kept
-//! logs/<instance>/<task>-<number>.log       kept; so they were called before there were fewer folders
+//! logs/<instance>/<task>-<number>.log       kept
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -18,9 +17,6 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::attempts::Key;
 use crate::fact;
-
-/// Their logs lie together. Of a thousand numbers, as many are in use as there are shards.
-const INSTANCES_IN_A_FOLDER: u64 = 1_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Dir {
@@ -85,16 +81,8 @@ impl Dir {
         self.root.join("attempts").join("spare")
     }
 
-    /// A folder for each run would cost more than the log itself; one for all would grow without end.
+    /// Others look for it here too: `tidemill logs`, when no service runs.
     pub(crate) fn log(&self, key: Key) -> PathBuf {
-        let mut path = self.root.join("logs");
-        path.push((key.instance() / INSTANCES_IN_A_FOLDER).to_string());
-        path.push(format!("{}.log", key.tag()));
-        path
-    }
-
-    /// Where an earlier version has put it.
-    pub(crate) fn log_of_old(&self, key: Key) -> PathBuf {
         let mut path = self.root.join("logs");
         path.push(key.instance().to_string());
         path.push(format!("{}-{}.log", key.1, key.2));

@@ -9,19 +9,15 @@ use proto::worker::{LogChunk, ReadLog};
 /// The most one answer carries, whatever was asked for.
 const LIMIT: u32 = 256 * 1024;
 
-/// The answer to one request, from this file or, if that is not there, the other one; a log that cannot be read is an answer too.
-pub(crate) async fn answer(path: PathBuf, old: PathBuf, request: ReadLog) -> LogChunk {
+/// The answer to one request; a log that cannot be read is an answer too.
+pub(crate) async fn answer(path: PathBuf, request: ReadLog) -> LogChunk {
     let ReadLog {
         request,
         offset,
         limit,
         ..
     } = request;
-    let limit = limit.min(LIMIT);
-    let reading = tokio::task::spawn_blocking(move || match read(&path, offset, limit) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => read(&old, offset, limit),
-        read => read,
-    });
+    let reading = tokio::task::spawn_blocking(move || read(&path, offset, limit.min(LIMIT)));
     let error = match reading.await {
         Ok(Ok((data, size))) => {
             return LogChunk {

@@ -169,7 +169,7 @@ async fn d24_d25_a_work_directory_that_cannot_be_made_is_a_failure_with_an_end_t
 #[tokio::test]
 async fn a_log_that_cannot_be_made_is_a_failure_with_a_reason() {
     let mut world = World::new().await;
-    std::fs::create_dir_all(world.dir().join("logs/0/5-1-1.log")).unwrap();
+    std::fs::create_dir_all(world.dir().join("logs/5/1-1.log")).unwrap();
     world.engine.dispatch(attempt(1), "SHELL", "exit 0");
     let (_, finished) = world.engine.end(attempt(1)).await;
     assert_eq!(finished.outcome(), Outcome::Failure);

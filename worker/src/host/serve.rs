@@ -116,16 +116,15 @@ impl Server {
         // everybody knows.
         if let Some(words) = &run.direct
             && let Some(mut command) = self.directly(words, run)
-            && let Ok(child) = spawn(&mut command, run, &log)
+            && let Ok(program) = Program::spawn(&mut command, run, &log, true)
         {
-            return Ok(Program::new(child, true));
+            return Ok(program);
         }
         let script = place::write_over(&run.spare_script, &run.work, SCRIPT, &run.script)?;
         let mut command = Command::new(&run.shell);
         command.arg(script);
-        let child = spawn(&mut command, run, &log)
-            .map_err(|e| format!("cannot start {}: {e}", run.shell.display()))?;
-        Ok(Program::new(child, false))
+        Program::spawn(&mut command, run, &log, false)
+            .map_err(|e| format!("cannot start {}: {e}", run.shell.display()))
     }
 
     /// The same command as a shell would make of these words, with the same variables.
@@ -238,16 +237,18 @@ impl Server {
 }
 
 impl Program {
-    fn new(child: Child, direct: bool) -> Self {
+    fn spawn(command: &mut Command, run: &Run, log: &File, direct: bool) -> io::Result<Self> {
+        let at = fact::now();
+        let child = spawn(command, run, log)?;
         let birth = Birth {
             pid: child.id(),
-            at: fact::now(),
+            at,
         };
-        Program {
+        Ok(Program {
             child,
             birth,
             direct,
-        }
+        })
     }
 }
 

@@ -228,9 +228,8 @@ impl Keeper {
         // A request without an attempt names no log, and is answered so.
         let key = request.attempt.map_or(Key(0, 0, 0), Key::from);
         let path = self.world.dir.log(key);
-        let old = self.world.dir.log_of_old(key);
         self.tasks.spawn(async move {
-            let chunk = logs::answer(path, old, request).await;
+            let chunk = logs::answer(path, request).await;
             let _ = wire.send(WorkerMessage {
                 body: Some(worker_message::Body::LogChunk(chunk)),
             });

@@ -129,15 +129,15 @@ fn open(log: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(log)
 }
 
-/// Its folder is there already, but for the first log in it.
+/// Its folder is there already when the instance has had an attempt here.
 fn open_new(log: &Path) -> io::Result<File> {
-    match (open(log), log.parent()) {
-        (Err(e), Some(folder)) if e.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder)?;
-            open(log)
-        }
-        (opened, _) => opened,
+    if let Some(folder) = log.parent()
+        && let Err(error) = fs::create_dir(folder)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        fs::create_dir_all(folder)?;
     }
+    open(log)
 }
 
 /// The variables that the programs of an attempt see besides the worker's own, and what is to be said about
