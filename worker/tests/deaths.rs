@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use harness::{Engine, attempt, config, lives, pids};
+use harness::{Engine, attempt, config, executable, lives, pids};
 use proto::worker::report::Kind;
 use proto::worker::{Outcome, worker_message};
 use worker::{Config, Endpoint, Worker};
@@ -147,9 +147,7 @@ async fn a_program_whose_worker_is_killed_right_after_starting_it_is_lost_and_en
             "#!/bin/sh\nexec env -i setsid sh -c 'echo $$ >> \"{}\"; exec /bin/sleep 1000'\n",
             file.display()
         );
-        std::fs::write(&program, text).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).unwrap();
+        executable(&program, &text);
         engine.dispatch(attempt(1), "SHELL", program.to_str().unwrap());
         let running = pids(&file, 1).await;
         drop(process);

@@ -9,14 +9,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use harness::{World, attempt, lives, pids, run, until};
+use harness::{World, attempt, executable, lives, pids, run, until};
 use proto::worker::{Attempt, Dispatch, Finished, Outcome};
 
-/// An executable file with this text.
 fn program(world: &World, name: &str, text: &str) -> PathBuf {
     let path = world.tmp.path().join(name);
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&path, text);
     path
 }
 
