@@ -24,6 +24,13 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, Verb};
 
 fn main() -> ExitCode {
+    // What a worker of this program starts to look after its tasks: nobody types that.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == worker::host::ARGUMENT)
+    {
+        return worker::host::serve();
+    }
     let cli = Cli::parse();
     trace(&cli.verb);
     // The one library that encrypts, for everybody in the process; it cannot have been chosen before.

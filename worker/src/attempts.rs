@@ -28,12 +28,7 @@ impl Key {
         (self.0 % 1_000) as u32
     }
 
-    /// Names the attempt within its instance: file names.
-    pub(crate) fn name(self) -> String {
-        format!("{}-{}", self.1, self.2)
-    }
-
-    /// Names the attempt alone: the tag in its processes' environment.
+    /// Names the attempt: file names, and the tag in its processes' environment.
     pub(crate) fn tag(self) -> String {
         format!("{}-{}-{}", self.0, self.1, self.2)
     }

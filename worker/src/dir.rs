@@ -3,7 +3,8 @@
 //! ```text
 //! lock  worker-id  journal
 //! cgroup                                    where its control groups are, if it has any
-//! attempts/<instance>/<task>-<number>/      work directories, removed when the end is acked
+//! attempts/<instance>-<task>-<number>/      work directories, removed or made spare when the end is acked
+//! attempts/spare/                           empty ones, and files for scripts, to be used again
 //! attempts/interpreters/<number>/           homes of warm interpreters, removed with them
 //! logs/<instance>/<task>-<number>.log       kept
 //! ```
@@ -72,17 +73,20 @@ impl Dir {
     }
 
     pub(crate) fn work(&self, key: Key) -> PathBuf {
-        self.root
-            .join("attempts")
-            .join(key.instance().to_string())
-            .join(key.name())
+        self.root.join("attempts").join(key.tag())
     }
 
+    /// What is empty and waits to be used again.
+    pub(crate) fn spare(&self) -> PathBuf {
+        self.root.join("attempts").join("spare")
+    }
+
+    /// Others look for it here too: `tidemill logs`, when no service runs.
     pub(crate) fn log(&self, key: Key) -> PathBuf {
-        self.root
-            .join("logs")
-            .join(key.instance().to_string())
-            .join(format!("{}.log", key.name()))
+        let mut path = self.root.join("logs");
+        path.push(key.instance().to_string());
+        path.push(format!("{}-{}.log", key.1, key.2));
+        path
     }
 
     /// The home of a warm interpreter.

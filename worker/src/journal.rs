@@ -24,10 +24,21 @@ const LARGE: u64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Record {
-    Began { incarnation: String },
-    Queued { attempt: Key },
+    Began {
+        incarnation: String,
+    },
+    Queued {
+        attempt: Key,
+    },
+    /// It has a slot, and its body may begin from now on.
+    Starting {
+        attempt: Key,
+    },
     Reported(Reported),
-    Acked { attempt: Key, sequence: u64 },
+    Acked {
+        attempt: Key,
+        sequence: u64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +90,7 @@ fn read(bytes: &[u8]) -> (Loaded, usize) {
     {
         match serde_json::from_slice::<Record>(line) {
             Ok(Record::Began { .. }) => {}
-            Ok(Record::Queued { attempt }) => {
+            Ok(Record::Queued { attempt } | Record::Starting { attempt }) => {
                 open.insert(attempt);
             }
             Ok(Record::Reported(reported)) => match reported.fact {

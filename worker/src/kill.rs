@@ -11,6 +11,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::host::Host;
 use crate::proc::{self, Cgroup, Family, Id, Left, Process};
 use crate::task;
 
@@ -30,7 +31,7 @@ const LONGEST_PAUSE_OF_RESISTANCE: Duration = Duration::from_secs(5);
 /// Stops a running attempt. Returns when its whole tree is gone, however long that takes; the child may
 /// have been waited for. If something resisted SIGKILL for a while, the answer says what and how long.
 pub(crate) async fn stop(
-    child: &mut Child,
+    mut first: First<'_>,
     family: &Family,
     kill: &mut watch::Receiver<Option<Duration>>,
     default_grace: Duration,
@@ -39,9 +40,9 @@ pub(crate) async fn stop(
     let mut left = family.left().await;
     let asked = Instant::now();
     let group = family.tree.group;
-    signal_group(child, group, Signal::SIGTERM);
+    first.signal_group(group, Signal::SIGTERM).await;
     // Whoever was stopped hears it when it goes on.
-    signal_group(child, group, Signal::SIGCONT);
+    first.signal_group(group, Signal::SIGCONT).await;
     let mut hunt = Hunt::default();
     let mut confirmed = false;
     loop {
@@ -49,9 +50,12 @@ pub(crate) async fn stop(
         let grace = (*kill.borrow_and_update()).unwrap_or(default_grace);
         let over = asked.elapsed() >= grace;
         if over {
-            signal_group(child, group, Signal::SIGKILL);
+            first.signal_group(group, Signal::SIGKILL).await;
+            if left.is_empty() {
+                first.give_up_its_host();
+            }
         }
-        if left.is_empty() && child.try_wait().is_ok_and(|status| status.is_some()) {
+        if left.is_empty() && first.has_ended() {
             // A process may have been born behind the back of the first look.
             if confirmed {
                 return hunt.resistance();
@@ -151,12 +155,39 @@ pub(crate) async fn end_leftovers(worker: &str, cgroup: Option<&Path>, grace: Du
     }
 }
 
-/// While the first process has not been waited for, its pid, which is the group's number, cannot belong
-/// to anybody else, and one signal reaches the whole group at once.
-fn signal_group(child: &Child, group: i32, signal: Signal) {
-    // Group 0 would be our own.
-    if child.id().is_some() && group > 0 {
-        let _ = killpg(Pid::from_raw(group), signal);
+/// The first process of an attempt, by whose child it is.
+pub(crate) enum First<'a> {
+    Child(&'a mut Child),
+    Hosted(&'a mut Host),
+}
+
+impl First<'_> {
+    /// While the first process has not been waited for, its pid, which is the group's number, cannot belong
+    /// to anybody else, and one signal reaches the whole group at once. Whoever waits for it, sends it.
+    async fn signal_group(&mut self, group: i32, signal: Signal) {
+        match self {
+            // Group 0 would be our own.
+            First::Child(child) if child.id().is_some() && group > 0 => {
+                let _ = killpg(Pid::from_raw(group), signal);
+            }
+            First::Child(_) => {}
+            First::Hosted(host) => host.signal(signal).await,
+        }
+    }
+
+    /// Nothing of the attempt lives, and whoever should say so may have been stopped by it.
+    fn give_up_its_host(&mut self) {
+        match self {
+            First::Child(_) => {}
+            First::Hosted(host) => host.kill(),
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        match self {
+            First::Child(child) => child.try_wait().is_ok_and(|status| status.is_some()),
+            First::Hosted(host) => host.has_ended(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 mod attempts;
 mod dir;
 mod fact;
+pub mod host;
 mod journal;
 mod keeper;
 mod kill;
@@ -22,6 +23,7 @@ mod proc;
 mod session;
 mod settings;
 mod slots;
+mod spares;
 pub mod task;
 mod tls;
 
@@ -35,12 +37,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::dir::Dir;
+use crate::host::Hosts;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
 use crate::machine::Machine;
 pub use crate::machine::Reserve;
 use crate::proc::{Cgroups, Sweeper};
 pub use crate::settings::{Connections, Settings, is_secret};
+use crate::spares::Spares;
 use crate::task::{TaskType, Types, World};
 pub use crate::tls::tls;
 
@@ -74,6 +78,9 @@ pub struct Config {
     /// Where the file system begins that says how the machine does (`proc`, `sys`). Anything but `/` is for
     /// tests.
     pub root: PathBuf,
+    /// The program that is started, with [`host::ARGUMENT`], to look after the programs of tasks: it calls
+    /// [`host::serve`] then. By default, the one that runs.
+    pub host_program: PathBuf,
     /// Further task types by name; the worker's own names are taken.
     pub types: BTreeMap<String, Arc<dyn TaskType>>,
 }
@@ -94,6 +101,8 @@ impl Default for Config {
             resend: Duration::from_secs(1),
             settings: Settings::default(),
             root: PathBuf::from("/"),
+            // Also when its file has been replaced since: the two must speak the same language.
+            host_program: PathBuf::from("/proc/self/exe"),
             types: BTreeMap::new(),
         }
     }
@@ -183,11 +192,15 @@ impl Worker {
         let (keeper, inputs) = mpsc::channel(4096);
         let gauges = Arc::new(Gauges::default());
         machine::watch(Machine::new(&config), &gauges);
+        let sweeper = Sweeper::start(id.clone(), cgroups);
+        let hosts = Hosts::new(config.host_program.clone(), id.clone(), sweeper.clone());
         let world = Arc::new(World {
             worker: id.clone(),
+            spares: Arc::new(Spares::new(dir.spare())),
             dir,
             kill_grace: config.kill_grace,
-            sweeper: Sweeper::start(id.clone(), cgroups),
+            sweeper,
+            hosts: Arc::new(hosts),
             shell: task::find_shell(),
             types,
         });
@@ -238,6 +251,7 @@ impl Worker {
         }
         let _ = (&mut self.running).await;
         self.world.types.close().await;
+        self.world.hosts.close().await;
     }
 }
 

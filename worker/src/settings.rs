@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
@@ -91,6 +92,15 @@ impl Settings {
 /// Whether the value of this environment variable must not reach programs that other people wrote.
 pub fn is_secret(variable: &str) -> bool {
     variable.starts_with(CONNECTION) || variable == DATABASE
+}
+
+/// The worker's own environment reaches its tasks, but not the addresses of databases in it.
+pub(crate) fn hide_secrets(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_secret) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Databases by name. Names are compared without regard to case, and `-` and `_` mean the same: a name must

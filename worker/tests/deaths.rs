@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use harness::{Engine, attempt, config, lives, pids};
+use harness::{Engine, attempt, config, executable, lives, pids};
 use proto::worker::report::Kind;
 use proto::worker::{Outcome, worker_message};
 use worker::{Config, Endpoint, Worker};
@@ -131,6 +131,31 @@ async fn a_killed_process_comes_back(start: fn(&Path, &Path) -> Process) {
     engine.dispatch(attempt(4), "SHELL", "exit 0");
     assert_eq!(engine.answer(attempt(4)).await, "");
     assert_eq!(engine.end(attempt(4)).await.1.outcome(), Outcome::Success);
+}
+
+#[tokio::test]
+async fn a_program_whose_worker_is_killed_right_after_starting_it_is_lost_and_ended_by_the_next() {
+    for start in [Process::start, Process::start_without_cgroups] {
+        let tmp = tempfile::tempdir().unwrap();
+        let (dir, socket) = (tmp.path().join("worker"), tmp.path().join("engine.sock"));
+        let mut engine = Engine::unix(&socket);
+        let process = start(&dir, &socket);
+        engine.hello().await;
+        // What it leaves has no environment, no parent and a session of its own.
+        let (program, file) = (tmp.path().join("program"), tmp.path().join("pids"));
+        let text = format!(
+            "#!/bin/sh\nexec env -i setsid sh -c 'echo $$ >> \"{}\"; exec /bin/sleep 1000'\n",
+            file.display()
+        );
+        executable(&program, &text);
+        engine.dispatch(attempt(1), "SHELL", program.to_str().unwrap());
+        let running = pids(&file, 1).await;
+        drop(process);
+        let _process = start(&dir, &socket);
+        let hello = engine.hello_again().await;
+        assert!(hello.held.is_empty(), "{:?}", hello.held);
+        assert!(!running.into_iter().any(lives), "gone before the hello");
+    }
 }
 
 #[tokio::test]

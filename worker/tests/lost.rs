@@ -62,9 +62,12 @@ async fn d16_the_ack_of_an_end_also_forgets_a_start_whose_ack_was_lost() {
 #[tokio::test]
 async fn d11_a_late_ack_of_a_start_does_not_forget_the_end() {
     let mut world = World::new().await;
-    world.engine.dispatch(attempt(1), "SHELL", "exit 0");
+    let go = world.tmp.path().join("go");
+    let body = format!("until [ -e '{}' ]; do sleep 0.02; done", go.display());
+    world.engine.dispatch(attempt(1), "SHELL", &body);
     world.engine.answer(attempt(1)).await;
     let (start, _) = world.engine.started(attempt(1)).await;
+    std::fs::write(go, "").unwrap();
     let (end, _) = world.engine.finished(attempt(1)).await;
     world.engine.ack(&start);
     world.engine.said_so_far().await;

@@ -160,7 +160,7 @@ async fn a_plugin_reads_its_assignment_and_sets_outputs() {
         "params": {"day": "20260101"}, "config": {"from": "a", "to": ["b"]},
     });
     assert_eq!(assignment, expected);
-    assert_eq!(lines.next(), Some("New York 1-1"));
+    assert_eq!(lines.next(), Some("New York 5-1-1"));
 }
 
 #[tokio::test]

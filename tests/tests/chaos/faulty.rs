@@ -187,6 +187,8 @@ impl House {
         let config = worker::Config {
             dir: folder.path().join("worker"),
             slots: 4,
+            // This program is not one that could look after tasks.
+            host_program: tests::binary::binary().to_owned(),
             engines: vec![Endpoint::Unix(socket)],
             resend: Duration::from_millis(50),
             ..worker::Config::default()

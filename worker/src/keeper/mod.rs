@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::attempts::{Attempts, Held, Key, Route, State};
 use crate::fact::{Fact, Finished, Outcome, Started};
-use crate::journal::{self, Journal, Reported};
+use crate::journal::{self, Journal, Record, Reported};
 use crate::outbox::Outbox;
 use crate::session::Circle;
 use crate::slots::Slots;
@@ -140,7 +140,7 @@ impl Keeper {
     ) -> Self {
         let (janitor, rubbish) = mpsc::unbounded_channel();
         let mut connections = JoinSet::new();
-        connections.spawn(tidy::tidy(rubbish));
+        connections.spawn(tidy::tidy(rubbish, world.spares.clone()));
         Keeper {
             slots: Slots::new(config.slots, config.queue),
             outbox: Outbox::new(config.resend),
@@ -317,7 +317,11 @@ impl Keeper {
             return self.slots.free();
         };
         let task_type = match self.world.types.find(&dispatch.r#type) {
-            Some(Way::Run(task_type)) => task_type,
+            Some(Way::Run(task_type)) => {
+                // What it starts may end before it could be told that it has started.
+                self.journal.note(&Record::Starting { attempt: key });
+                task_type
+            }
             Some(Way::Nothing) => return self.ended(key, Finished::nothing()),
             None => return self.slots.free(),
         };

@@ -63,6 +63,10 @@ impl Cgroup {
         })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The processes in it, as far as they can be listed.
     pub(crate) fn pids(&self) -> Vec<i32> {
         let mut pids = Vec::new();

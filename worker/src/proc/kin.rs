@@ -90,6 +90,7 @@ impl Kin {
     }
 
     pub(super) fn learn(&mut self, table: &Table) {
+        own::settle();
         for watched in self.watched.values_mut() {
             watched.learn(table);
         }

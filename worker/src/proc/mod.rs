@@ -28,7 +28,7 @@ use nix::unistd::{Pid, getpgrp};
 
 pub(crate) use self::cgroup::{Cgroup, Cgroups, of_this_process as cgroup_of_this_process};
 pub(crate) use self::family::{Family, Left, Scene};
-pub(crate) use self::own::Own;
+pub(crate) use self::own::{Own, start};
 pub(crate) use self::sweeper::Sweeper;
 pub(crate) use self::table::{Id, Process, leftovers};
 use crate::attempts::Key;
@@ -55,8 +55,19 @@ pub(crate) struct Tree {
 #[derive(Debug, Clone, Copy)]
 struct Host {
     key: Key,
+    pid: i32,
+    role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The attempt runs in it, or it is to go with the attempt.
+    Body,
     /// It stays; only what it started belongs to the tree.
-    spared: bool,
+    Spared,
+    /// The first process is its child. It is not asked to go, but what is killed with all that is in its
+    /// control group is killed with it.
+    Parent,
 }
 
 impl Tree {
@@ -71,30 +82,41 @@ impl Tree {
 
     /// Of an attempt inside a host process, the host included.
     pub(crate) fn hosted(key: Key, host: Key, pid: u32) -> Self {
-        let host = Some(Host {
-            key: host,
-            spared: false,
-        });
-        Tree {
-            host,
-            ..Tree::of(key, pid)
-        }
+        Tree::of(key, pid).with(host, pid, Role::Body)
+    }
+
+    /// Of an attempt whose first process is the child of a host.
+    pub(crate) fn below(key: Key, pid: u32, host: Key, host_pid: u32) -> Self {
+        Tree::of(key, pid).with(host, host_pid, Role::Parent)
+    }
+
+    fn with(mut self, key: Key, pid: u32, role: Role) -> Self {
+        let pid = i32::try_from(pid).unwrap_or(0);
+        self.host = Some(Host { key, pid, role });
+        self
     }
 
     /// The same without the host process itself.
     fn sparing_its_host(mut self) -> Self {
         if let Some(host) = &mut self.host {
-            host.spared = true;
+            host.role = Role::Spared;
         }
         self
     }
 
+    /// Whether its control group must not be killed in one go.
     fn spares_its_host(self) -> bool {
-        self.host.is_some_and(|host| host.spared)
+        self.host.is_some_and(|host| host.role == Role::Spared)
+    }
+
+    /// The process that its control group holds and that is none of it.
+    fn stranger(self) -> Option<i32> {
+        let host = self.host.filter(|host| host.role != Role::Body)?;
+        Some(host.pid)
     }
 
     fn spares(self, process: &Process) -> bool {
-        self.spares_its_host() && process.pid == self.group
+        self.stranger() == Some(process.pid)
     }
 
     /// Whether somebody is in the group of a first process that has been waited for. Looks can miss those

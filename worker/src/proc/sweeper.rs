@@ -217,7 +217,7 @@ impl Search {
         processes.extend(born_since.filter_map(|pid| table::find(*pid)));
         processes.retain(|it| !tree.spares(it));
         let is_populated = || match &self.cgroup {
-            Some(_) if tree.spares_its_host() => false,
+            Some(_) if tree.stranger().is_some() => false,
             Some(cgroup) => cgroup.is_populated(),
             None => tree.group_lives(),
         };

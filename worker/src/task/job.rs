@@ -11,6 +11,7 @@ use super::World;
 use super::place::{self, Place};
 use crate::attempts::Key;
 use crate::fact::{self, Finished, Outcome};
+use crate::host::Birth;
 use crate::keeper::Input;
 use crate::outputs;
 
@@ -147,6 +148,28 @@ impl Job {
         wait.await.map_err(|_| down())?;
         self.start = Some(Start { at, pid });
         self.not_killed()
+    }
+
+    /// Says that the body has started, which nobody need wait for: that it may start from then on was in the
+    /// journal before it was asked to.
+    pub(super) async fn has_started(&mut self, birth: Birth) {
+        let Birth { pid, at } = birth;
+        self.start = Some(Start { at, pid });
+        let (go, _) = oneshot::channel();
+        let started = Input::Started {
+            key: self.order.key,
+            at,
+            pid,
+            log: self.log(),
+            go,
+        };
+        // Without a keeper this process is going down.
+        let _ = self.keeper.send(started).await;
+    }
+
+    /// Somebody else tries to make a log and a work directory for it.
+    pub(super) fn is_placed(&mut self) {
+        self.placed = true;
     }
 
     /// Resolves when the attempt is to end now, with the time that it has for that at most; at once when

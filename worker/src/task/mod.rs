@@ -5,7 +5,7 @@
 
 mod http;
 mod job;
-mod place;
+pub(crate) mod place;
 mod plugin;
 mod process;
 mod python;
@@ -29,9 +29,11 @@ pub use self::place::Place;
 pub(crate) use self::place::note;
 use crate::Error;
 use crate::dir::Dir;
+use crate::host::Hosts;
 use crate::keeper::Input;
 use crate::proc::Sweeper;
 use crate::settings::Settings;
+use crate::spares::Spares;
 
 /// What all attempts of a worker share.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct World {
     pub(crate) worker: String,
     // It goes before the directory: whoever claims that next may rely on it that no groups are removed.
     pub(crate) sweeper: Sweeper,
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) spares: Arc<Spares>,
     pub(crate) dir: Dir,
     pub(crate) kill_grace: Duration,
     pub(crate) shell: PathBuf,

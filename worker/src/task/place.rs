@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use crate::proc;
 
 /// Linux takes no longer `name=value` in an environment (`MAX_ARG_STRLEN`, 32 pages).
 const LONGEST_VARIABLE: usize = 128 * 1024;
+/// The mode of a script as it was written, under the usual umask. Under another one they are not used again.
+const SCRIPT: u32 = 0o644;
 
 /// Where an attempt runs and what it writes to.
 #[derive(Debug)]
@@ -42,9 +45,7 @@ impl Place {
 
     /// Writes a file into the work directory, and answers its path.
     pub(super) fn file(&self, name: &str, text: &str) -> Result<PathBuf, String> {
-        let path = self.work.join(name);
-        fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-        Ok(path)
+        write(&self.work, name, text)
     }
 
     /// The log file once more, for another writer.
@@ -58,18 +59,63 @@ impl Place {
 pub(super) fn prepare(order: &Order) -> Result<Place, String> {
     let dir = &order.world.dir;
     let (work, log) = (dir.work(order.key), dir.log(order.key));
-    make_dir(&work)
-        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
-    let log_file = log
-        .parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .and_then(|()| open(&log))
-        .map_err(|e| format!("cannot create the log file {}: {e}", log.display()))?;
+    let log_file = make(&work, &log, order.world.spares.take().as_deref())?;
     Ok(Place {
         work,
         log,
         log_file: Arc::new(log_file),
     })
+}
+
+/// Makes a work directory, of this empty one if it can, and a log file, and opens that.
+pub(crate) fn make(work: &Path, log: &Path, spare: Option<&Path>) -> Result<File, String> {
+    spare
+        .map_or_else(
+            || Err(io::Error::from(io::ErrorKind::NotFound)),
+            |spare| fs::rename(spare, work),
+        )
+        .or_else(|_| fs::create_dir_all(work))
+        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
+    open_new(log).map_err(|e| format!("cannot create the log file {}: {e}", log.display()))
+}
+
+/// The same of a script, in the place of one that lies here if it does.
+pub(crate) fn write_over(
+    spare: &Path,
+    work: &Path,
+    name: &str,
+    text: &str,
+) -> Result<PathBuf, String> {
+    let path = work.join(name);
+    let write = || {
+        fs::rename(spare, &path)?;
+        let file = OpenOptions::new().write(true).open(&path)?;
+        file.write_all_at(text.as_bytes(), 0)?;
+        // Not emptied first: ext4 writes a file to the disk at once that was, when it is closed.
+        file.set_len(text.len() as u64)
+    };
+    if write().is_ok() {
+        return Ok(path);
+    }
+    let _ = fs::remove_file(&path);
+    self::write(work, name, text)
+}
+
+/// Takes a script that nothing runs any more out of its directory, for the next one, if it is still the file
+/// that it was.
+pub(crate) fn set_aside(path: &Path, spare: &Path) {
+    let is_plain =
+        |it: &fs::Metadata| it.is_file() && it.nlink() == 1 && it.mode() & 0o7777 == SCRIPT;
+    if fs::symlink_metadata(path).is_ok_and(|it| is_plain(&it)) {
+        let _ = fs::rename(path, spare);
+    }
+}
+
+/// Writes a file into a work directory, and answers its path.
+pub(crate) fn write(work: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
+    let path = work.join(name);
+    fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    Ok(path)
 }
 
 /// A line of the worker's own in the attempt's log, where people look first. If it cannot be written, the
@@ -83,36 +129,33 @@ fn open(log: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(log)
 }
 
-/// The folder of the instance may be removed by the end of another attempt between its creation and
-/// the creation of ours in it.
-fn make_dir(path: &Path) -> io::Result<()> {
-    for _ in 0..3 {
-        match fs::create_dir_all(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
+/// Its folder is there already when the instance has had an attempt here.
+fn open_new(log: &Path) -> io::Result<File> {
+    if let Some(folder) = log.parent()
+        && let Err(error) = fs::create_dir(folder)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        fs::create_dir_all(folder)?;
     }
-    fs::create_dir_all(path)
+    open(log)
 }
 
-/// The variables that the programs of an attempt see besides the worker's own.
-pub(super) fn variables(order: &Order) -> Vec<(String, String)> {
+/// The variables that the programs of an attempt see besides the worker's own, and what is to be said about
+/// those that they do not see.
+pub(super) fn variables(order: &Order) -> (Vec<(String, String)>, Vec<String>) {
     let Order {
         key,
         dispatch,
         world,
     } = order;
-    let mut variables = Vec::new();
+    let (mut variables, mut notes) = (Vec::new(), Vec::new());
     let params = dispatch.params.iter();
     for param in params.filter(|param| is_variable_name(&param.name)) {
         if param.name.len() + param.value.len() + 2 > LONGEST_VARIABLE {
             let name = &param.name;
-            note(
-                &order.world.dir.log(order.key),
-                &format!(
-                    "the parameter {name} is too long for the environment and is not exported"
-                ),
-            );
+            notes.push(format!(
+                "the parameter {name} is too long for the environment and is not exported"
+            ));
         } else {
             variables.push((param.name.clone(), param.value.clone()));
         }
@@ -127,7 +170,7 @@ pub(super) fn variables(order: &Order) -> Vec<(String, String)> {
         (&proc::tag_name(&world.worker), key.tag()),
     ];
     variables.extend(ours.map(|(name, value)| (name.to_owned(), value)));
-    variables
+    (variables, notes)
 }
 
 fn is_variable_name(name: &str) -> bool {

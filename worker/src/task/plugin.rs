@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BoxFuture, End, Job, Order, TaskType, process};
+use super::process::{self, Program};
+use super::{BoxFuture, End, Job, Order, TaskType};
 use crate::outputs;
 use crate::settings::Settings;
+
+/// Where a plug-in finds what it has to do.
+const DOCUMENT: &str = "assignment.json";
 
 #[derive(Debug)]
 pub(crate) struct Plugin {
@@ -51,17 +55,20 @@ impl Plugin {
         let folder = self.folder.clone().ok_or_else(|| {
             End::failure("this worker has no folder of plug-ins; name one in its configuration")
         })?;
-        let end = process::run(job, move |order, place| {
+        let program = job.on_disk(move |order| {
             let program = find(&folder, &options.plugin)?;
             let document = document(order, &options.config)?;
-            let document = place.file("assignment.json", &document)?;
-            let (program, document) = (
+            let path = order.world.dir.work(order.key).join(DOCUMENT);
+            let (plugin, path) = (
                 process::quoted_path(&program)?,
-                process::quoted_path(&document)?,
+                process::quoted_path(&path)?,
             );
-            process::script(order, place, &format!("exec {program} <{document}"))
+            let mut program = Program::script(order, &format!("exec {plugin} <{path}"));
+            program.files.push((DOCUMENT.to_owned(), document));
+            Ok(program)
         });
-        let mut end = end.await?;
+        let program = program.await?;
+        let mut end = process::run(job, program).await?;
         let log = job.order.world.dir.log(job.order.key);
         let said = tokio::task::spawn_blocking(move || {
             outputs::reason(BufReader::new(File::open(log).ok()?)).ok()?

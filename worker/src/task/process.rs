@@ -1,42 +1,59 @@
-//! Tasks that are programs: how they start, how they end, and what they leave in their log.
+//! Tasks that are programs: what is run, how they end, and what they leave in their log.
 
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
-
-use super::place::{self, Place};
+use super::place;
 use super::{End, Job, Order};
 use crate::fact::Outcome;
-use crate::kill;
+use crate::host::{Answer, Birth, Ended, Host, Run};
+use crate::kill::{self, First};
 use crate::outputs;
-use crate::proc::{Family, Own, Scene, Tree};
-use crate::settings;
+use crate::proc::{Family, Own, Scene};
 
-/// The gate every program of ours waits at: one line on its standard input, sent when the start is on
-/// record. It shares the first line with the body, so the body's line numbers stay true; and when the
-/// worker dies before it opens the gate, the read fails and the body never runs.
-const GATE: &str = "read -r _ || exit 1; exec </dev/null; ";
+/// What a shell adds to the number of the signal that has ended its program.
+const SIGNALLED: i32 = 128;
 
-/// What a type adds: the command. It must read one line from its standard input before it does anything
-/// that is the task's own, and end if there is none; [`script`] sees to that.
-pub(super) trait Build:
-    FnOnce(&Order, &Place) -> Result<Command, String> + Send + 'static
-{
+/// What a task type asks to be run.
+pub(super) struct Program {
+    /// What lies in the work directory before it starts: names and texts.
+    pub(super) files: Vec<(String, String)>,
+    /// The text of a shell script.
+    pub(super) script: String,
+    /// The words of the one command that the script is, if a shell would only start it.
+    pub(super) words: Option<Vec<String>>,
 }
 
-impl<F: FnOnce(&Order, &Place) -> Result<Command, String> + Send + 'static> Build for F {}
+impl Program {
+    /// A shell that runs the environment block of the task and then this.
+    pub(super) fn script(order: &Order, text: &str) -> Self {
+        Program {
+            files: Vec::new(),
+            script: with_environment("", order, text),
+            words: None,
+        }
+    }
 
-/// A shell that waits at the gate, then runs the environment block of the task and then this.
-pub(super) fn script(order: &Order, place: &Place, text: &str) -> Result<Command, String> {
-    let script = place.file("script.sh", &with_environment(GATE, order, text))?;
-    let mut command = Command::new(&order.world.shell);
-    command.arg(script);
-    Ok(command)
+    fn on(self, host: &Host, order: &Order) -> Run {
+        let Order { key, world, .. } = order;
+        let (variables, notes) = place::variables(order);
+        Run {
+            work: world.dir.work(*key),
+            log: world.dir.log(*key),
+            spare: world.spares.take(),
+            spare_script: world.dir.spare().join(format!("{}.sh", host.tag())),
+            notes,
+            variables,
+            files: self.files,
+            direct: self.words,
+            shell: world.shell.clone(),
+            script: self.script,
+        }
+    }
 }
 
 pub(super) fn with_environment(before: &str, order: &Order, after: &str) -> String {
@@ -58,45 +75,119 @@ pub(super) fn quoted_path(path: &Path) -> Result<String, String> {
 }
 
 /// Runs one program from its preparation to the end of the last process it left behind.
-pub(super) async fn run(job: &mut Job, build: impl Build) -> Result<End, End> {
+pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
+    let hosts = job.order.world.hosts.clone();
+    let turn = hosts.turn().await;
     job.not_killed()?;
-    let mut program = job.on_disk(move |order| spawn(order, build)).await?;
-    let mut end = match job.started(program.pid).await {
-        Ok(()) => attend(job, &mut program).await,
-        Err(end) => {
-            // Nothing but the shell at its gate is there: without a line it ends by itself.
-            drop(program.child.stdin.take());
-            let _ = program.child.wait().await;
-            return Err(end);
+    job.is_placed();
+    let mut host = match hosts.take().await {
+        Ok(host) => host,
+        Err(reason) => return Err(failed(job, reason).await),
+    };
+    let run = program.on(&host, &job.order);
+    let answer = host.run(run).await;
+    drop(turn);
+    match answer {
+        Ok(Some(Answer::Running(birth))) => {
+            // Its group is not killed for the sake of one of its members.
+            let _own = Own::new(birth.pid);
+            job.has_started(birth).await;
+            attend(job, host, birth).await
+        }
+        Ok(Some(Answer::Ended(ended))) => {
+            // The log tells every step, however short.
+            job.has_started(ended.birth).await;
+            Ok(conclude(job, host, ended).await)
+        }
+        Ok(Some(Answer::Failed(reason))) | Err(reason) => {
+            hosts.give_back(host).await;
+            Err(failed(job, reason).await)
+        }
+        Ok(None) => {
+            host.end(Some(job.order.key), job.order.world.kill_grace)
+                .await;
+            Err(failed(job, HOST_GONE.to_owned()).await)
+        }
+    }
+}
+
+const HOST_GONE: &str = "the process that looked after it was killed";
+
+/// Stays with a program that has not ended soon, until nothing of it is left.
+async fn attend(job: &mut Job, mut host: Host, birth: Birth) -> Result<End, End> {
+    let order = job.order.clone();
+    let grace = order.world.kill_grace;
+    // A body that ended by itself before the kill was heard has its own end.
+    let answer = tokio::select! {
+        biased;
+        answer = host.answer() => Some(answer),
+        _ = job.killed() => None,
+    };
+    let mut end = match answer {
+        Some(Some(Answer::Ended(ended))) => return Ok(conclude(job, host, ended).await),
+        Some(Some(Answer::Running(_) | Answer::Failed(_)) | None) => {
+            let end = End::failure(HOST_GONE);
+            kill::clear(&family(&host, &order, birth), grace).await;
+            host.end(Some(order.key), Duration::ZERO).await;
+            end
+        }
+        None => {
+            let family = family(&host, &order, birth);
+            let first = First::Hosted(&mut host);
+            let resistance = kill::stop(first, &family, &mut job.kill, grace).await;
+            let code = host.exit_code();
+            host.end(Some(order.key), Duration::ZERO).await;
+            let mut end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
+            end.exit_code = code;
+            end
         }
     };
-    collect(&mut end, &job.order).await;
+    collect(&mut end, &order).await;
     Ok(end)
 }
 
-/// Opens the gate and stays until nothing of the program is left.
-async fn attend(job: &mut Job, program: &mut Program) -> End {
-    let Program { child, family, .. } = program;
-    let grace = job.order.world.kill_grace;
-    if let Some(mut gate) = child.stdin.take() {
-        // It fails when the program is gone already, and then its end tells why.
-        let _ = gate.write_all(b"\n").await;
+/// What an end that came by itself comes to, when nothing of the program is left.
+async fn conclude(job: &mut Job, host: Host, ended: Ended) -> End {
+    let order = job.order.clone();
+    let Ended {
+        birth, at, outputs, ..
+    } = ended;
+    let mut end = judge(Ok(ExitStatus::from_raw(ended.status)));
+    // A shell between us and the program would have said it like this.
+    if ended.direct
+        && let Some(signal) = ExitStatus::from_raw(ended.status).signal()
+    {
+        end = exited(SIGNALLED + signal);
     }
-    // A body that ended by itself before the kill was heard has its own end.
-    let status = tokio::select! {
-        biased;
-        status = child.wait() => Some(status),
-        _ = job.killed() => None,
-    };
-    let Some(status) = status else {
-        let resistance = kill::stop(child, family, &mut job.kill, grace).await;
-        let mut end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
-        end.exit_code = child.wait().await.ok().and_then(|status| status.code());
-        return end;
-    };
-    let end = judge(status);
-    kill::clear(family, grace).await;
+    end.at = at;
+    if ended.left {
+        let grace = order.world.kill_grace;
+        kill::clear(&family(&host, &order, birth), grace).await;
+        host.end(Some(order.key), Duration::ZERO).await;
+    } else {
+        order.world.hosts.give_back(host).await;
+    }
+    match outputs {
+        Some(outputs) => end.outputs = outputs,
+        None => collect(&mut end, &order).await,
+    }
     end
+}
+
+fn family(host: &Host, order: &Order, birth: Birth) -> Family {
+    let Order { key, world, .. } = order;
+    let scene = Scene {
+        work: world.dir.work(*key),
+        log: world.dir.log(*key),
+    };
+    host.family(*key, birth.pid, scene)
+}
+
+/// A failure to start, which the log tells too.
+async fn failed(job: &Job, reason: String) -> End {
+    let (log, text) = (job.order.world.dir.log(job.order.key), reason.clone());
+    let _ = tokio::task::spawn_blocking(move || place::note(&log, &text)).await;
+    End::failure(reason)
 }
 
 pub(super) fn judge(status: io::Result<ExitStatus>) -> End {
@@ -118,64 +209,6 @@ pub(super) fn exited(code: i32) -> End {
     };
     end.exit_code = Some(code);
     end
-}
-
-/// A program that runs, and everything that it starts.
-struct Program {
-    child: Child,
-    pid: u32,
-    family: Family,
-    _own: Own,
-}
-
-/// Everything up to a running program that waits at its gate.
-fn spawn(order: &Order, build: impl Build) -> Result<Program, String> {
-    let place = place::prepare(order)?;
-    let mut command = build(order, &place)?;
-    // The programs write to the log themselves, both streams through the same open file: the order is
-    // theirs, and nothing stands between them and their log.
-    hide_secrets(&mut command);
-    command
-        .current_dir(&place.work)
-        .stdin(Stdio::piped())
-        .stdout(place.share_log()?)
-        .stderr(place.share_log()?)
-        .process_group(0)
-        .envs(place::variables(order));
-    let (child, pid, own) = start(command)?;
-    // While it waits at its gate, nothing that it will start can be elsewhere.
-    let Order { key, world, .. } = order;
-    let cgroup = world.sweeper.contain(*key, pid);
-    let scene = Scene {
-        work: place.work,
-        log: place.log,
-    };
-    Ok(Program {
-        child,
-        pid,
-        family: Family::new(Tree::of(*key, pid), scene, cgroup, &world.sweeper),
-        _own: own,
-    })
-}
-
-/// The worker's own environment reaches its tasks, but not the addresses of databases in it.
-pub(super) fn hide_secrets(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(settings::is_secret) {
-            command.env_remove(name);
-        }
-    }
-}
-
-/// Starts a program that we wait for ourselves.
-pub(super) fn start(mut command: Command) -> Result<(Child, u32, Own), String> {
-    let program = command.as_std().get_program();
-    let program = program.to_string_lossy().into_owned();
-    let child = command
-        .spawn()
-        .map_err(|e| format!("cannot start {program}: {e}"))?;
-    let pid = child.id().unwrap_or(0);
-    Ok((child, pid, Own::new(pid)))
 }
 
 /// Reads the outputs from the log.

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use super::process::{self, Program};
 use super::warm::{Kind, Pool};
-use super::{BoxFuture, End, Job, TaskType, process};
+use super::{BoxFuture, End, Job, TaskType};
 use crate::settings::Settings;
 
 /// What a shell exits with when it does not find a program.
@@ -42,15 +43,15 @@ impl Python {
             };
             return self.warm.run(job, kind).await;
         }
-        let program = interpreter.clone();
-        let end = process::run(job, move |order, place| {
-            let script = place.file("script.py", &order.dispatch.body)?;
-            let script = process::quoted_path(&script)?;
-            // Unbuffered, so that the log can be followed.
-            let text = format!("exec {} -u {script}", process::quoted(&program));
-            process::script(order, place, &text)
-        });
-        let mut end = end.await?;
+        let order = &job.order;
+        let script = order.world.dir.work(order.key).join("script.py");
+        let script = process::quoted_path(&script).map_err(End::failure)?;
+        // Unbuffered, so that the log can be followed.
+        let text = format!("exec {} -u {script}", process::quoted(&interpreter));
+        let mut program = Program::script(order, &text);
+        let body = order.dispatch.body.clone();
+        program.files.push(("script.py".to_owned(), body));
+        let mut end = process::run(job, program).await?;
         let not_found = end.exit_code == Some(NOT_FOUND);
         process::explain(&mut end, || not_found.then(|| missing(&interpreter)));
         Ok(end)

@@ -12,7 +12,7 @@ mod world;
 use std::time::Duration;
 
 pub use engine::Engine;
-pub use processes::{lives, pids};
+pub use processes::{executable, lives, pids};
 use proto::worker::{Attempt, Dispatch, Finished, Output};
 pub use world::{World, config, run};
 

@@ -1,6 +1,7 @@
 //! The processes that a worker's tasks left behind, or did not.
 
 use std::path::Path;
+use std::process::Command;
 
 use super::until;
 
@@ -23,4 +24,14 @@ pub async fn pids(file: &Path, count: usize) -> Vec<u32> {
         .lines()
         .map(|line| line.trim().parse().unwrap())
         .collect()
+}
+
+/// Makes an executable file with this text. Another process writes it: ours may be starting a third one at this
+/// moment, which would have it open for writing until it is there, and then it cannot be run.
+pub fn executable(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).unwrap();
+    let mut install = Command::new("install");
+    let installed = install.args(["-m", "755"]).arg(&draft).arg(path).status();
+    assert!(installed.unwrap().success());
 }

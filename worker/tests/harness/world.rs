@@ -46,7 +46,7 @@ impl World {
 
     pub fn work(&self, attempt: Attempt) -> PathBuf {
         self.dir().join(format!(
-            "attempts/{}/{}-{}",
+            "attempts/{}-{}-{}",
             attempt.instance, attempt.task, attempt.number
         ))
     }
@@ -71,6 +71,7 @@ pub fn config(dir: &Path, engines: &[&Engine]) -> Config {
         settings,
         dir: dir.to_owned(),
         slots: 4,
+        host_program: PathBuf::from(env!("CARGO_BIN_EXE_attempt-host")),
         engines: engines
             .iter()
             .map(|engine| engine.endpoint.clone())

@@ -14,9 +14,10 @@ use tokio::time::timeout;
 
 use super::Kind;
 use crate::attempts::Key;
-use crate::kill;
+use crate::kill::{self, First};
 use crate::proc::{self, Cgroup, Family, Own, Scene, Sweeper, Tree};
-use crate::task::{End, Job, Order, Place, place, process, python};
+use crate::settings;
+use crate::task::{End, Job, Order, Place, note, place, process, python};
 
 const DRIVER: &str = include_str!("driver.py");
 /// Questions and answers have descriptors of their own; scripts may do with the standard ones as they like,
@@ -82,7 +83,7 @@ impl Interpreter {
         let text = process::with_environment(LAUNCH, order, &program);
         fs::write(&launch, text).map_err(|e| format!("cannot write {}: {e}", launch.display()))?;
         let mut command = Command::new(&world.shell);
-        process::hide_secrets(&mut command);
+        settings::hide_secrets(command.as_std_mut());
         command
             .arg(launch)
             .current_dir(&home)
@@ -92,7 +93,7 @@ impl Interpreter {
             .process_group(0)
             .env("TIDEMILL_WORKER", &world.worker)
             .env(proc::tag_name(&world.worker), key.tag());
-        let (mut child, pid, own) = process::start(command)?;
+        let (mut child, pid, own) = proc::start(command)?;
         let (Some(asks), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("an interpreter was started without its pipes".into());
         };
@@ -136,11 +137,15 @@ impl Interpreter {
     /// Runs the script that lies in this place, to the end of all that it started.
     pub(super) async fn run(&mut self, job: &mut Job, place: &Place) -> (End, Verdict) {
         self.scripts += 1;
+        let (variables, notes) = place::variables(&job.order);
+        for text in notes {
+            note(&place.log, &text);
+        }
         let ask = Ask {
             script: place.work.join("script.py"),
             folder: place.work.clone(),
             log: place.log.clone(),
-            variables: place::variables(&job.order).into_iter().collect(),
+            variables: variables.into_iter().collect(),
         };
         let Ok(mut line) = serde_json::to_string(&ask) else {
             let end = End::failure("a path of this worker is not UTF-8");
@@ -203,7 +208,13 @@ impl Interpreter {
     }
 
     async fn kill(&mut self, job: &mut Job, family: &Family) -> (End, Verdict) {
-        let resistance = kill::stop(&mut self.child, family, &mut job.kill, self.grace).await;
+        let resistance = kill::stop(
+            First::Child(&mut self.child),
+            family,
+            &mut job.kill,
+            self.grace,
+        )
+        .await;
         self.remove_home().await;
         let end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
         (end, Verdict::Gone)
