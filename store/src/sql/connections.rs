@@ -7,6 +7,7 @@
 //! with it whatever was begun on it.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -178,7 +179,15 @@ fn is_gone(error: &Error) -> bool {
 #[allow(clippy::wildcard_enum_match_arm)] // sqlx's enum, not ours
 fn is_starting(error: &Error) -> bool {
     match error {
-        Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        // Refused, or cut off by a server that went down meanwhile.
+        Error::Io(error) => matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+        ),
         Error::Database(error) => error.is_transient_in_connect_phase(),
         _ => false,
     }
