@@ -64,6 +64,10 @@ pub trait Engine: Send + Sync + 'static {
         caller: Caller,
     ) -> Result<Changed, Refused>;
 
+    /// Whether this process decides for a run that has not ended: its end is still to come. Nothing is asked of the
+    /// log, so somebody else may have taken it over a moment ago.
+    async fn is_under_way(&self, instance: InstanceId) -> bool;
+
     /// What a run and its tasks wait for now; nothing when they wait for nothing.
     async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused>;
 

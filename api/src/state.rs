@@ -86,7 +86,34 @@ impl Api {
 
 /// Versions of definitions by code and number. A version never changes, so it may be remembered.
 #[derive(Default)]
-pub(crate) struct Definitions(Mutex<HashMap<(DefinitionCode, u32), Arc<Workflow>>>);
+pub(crate) struct Definitions {
+    known: Mutex<HashMap<(DefinitionCode, u32), Arc<Workflow>>>,
+    looks: Mutex<HashMap<DefinitionCode, Arc<Look>>>,
+}
+
+/// Looks at how many versions a definition has. Many who ask at once are answered by one look, if it began after
+/// they had asked: so nobody sees less than had been acknowledged by then.
+#[derive(Default)]
+struct Look {
+    asked: AtomicU64,
+    /// How many had asked when the last look began, and what it saw.
+    seen: TurnMutex<(u64, u32)>,
+}
+
+impl Look {
+    async fn newest(
+        &self,
+        look: impl AsyncFnOnce() -> Result<u32, LogError>,
+    ) -> Result<u32, LogError> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        let mut seen = self.seen.lock().await;
+        if seen.0 <= asked {
+            let begun = self.asked.load(Ordering::SeqCst);
+            *seen = (begun, look().await?);
+        }
+        Ok(seen.1)
+    }
+}
 
 /// A version of a definition, as the log has it.
 pub(crate) struct Version {
@@ -106,7 +133,16 @@ impl Definitions {
         log: &dyn Log,
         code: DefinitionCode,
     ) -> Result<Option<(u32, Arc<Workflow>)>, LogError> {
-        let number = log.length(&stream(code)).await? as u32;
+        let look = {
+            let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            if looks.len() >= Self::MOST {
+                looks.clear();
+            }
+            looks.entry(code).or_default().clone()
+        };
+        let number = look
+            .newest(async || Ok(log.length(&stream(code)).await? as u32))
+            .await?;
         let workflow = self.get(log, code, number).await?;
         Ok(workflow.map(|workflow| (number, workflow)))
     }
@@ -156,7 +192,7 @@ impl Definitions {
     }
 
     fn known(&self, code: DefinitionCode, number: u32) -> Option<Arc<Workflow>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(code, number)).cloned()
     }
 
@@ -185,7 +221,7 @@ impl Definitions {
         let workflow = Workflow::recorded(workflow)
             .map(Arc::new)
             .map_err(|_| corrupt("a definition with flaws"))?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Self::MOST {
             known.clear();
         }
@@ -238,5 +274,58 @@ impl Requests {
     pub(crate) fn counts(&self) -> impl Iterator<Item = (String, u64)> {
         let classes = self.0.iter().enumerate();
         classes.map(|(class, count)| (format!("{}xx", class + 1), count.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_while_a_look_goes_on_is_answered_by_one_that_begins_later() {
+        let (look, looks, versions) = (Look::default(), Cell::new(0), Cell::new(1));
+        let (go_on, gate) = oneshot::channel();
+        let gate = RefCell::new(Some(gate));
+        let newest = async || {
+            let seen = look.newest(async || {
+                looks.set(looks.get() + 1);
+                let version = versions.get();
+                let gate = gate.take();
+                if let Some(gate) = gate {
+                    let _ = gate.await;
+                }
+                Ok(version)
+            });
+            seen.await.unwrap()
+        };
+        let defined = async {
+            // The first look has begun and has not seen this version.
+            tokio::task::yield_now().await;
+            versions.set(2);
+            let later = async { tokio::join!(newest(), newest(), newest()) };
+            let released = async { go_on.send(()).unwrap() };
+            tokio::join!(later, released).0
+        };
+        let (first, later) = tokio::join!(newest(), defined);
+        assert_eq!((first, later), (1, (2, 2, 2)));
+        assert_eq!(
+            looks.get(),
+            2,
+            "one for the first, one for all that came later"
+        );
+        assert_eq!(newest().await, 2);
+        assert_eq!(looks.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_fails_answers_nobody_else() {
+        let look = Look::default();
+        let fails = async || Err(LogError::Unavailable("gone".to_owned()));
+        assert!(look.newest(fails).await.is_err());
+        assert_eq!(look.newest(async || Ok(7)).await, Ok(7));
     }
 }

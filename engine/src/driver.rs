@@ -44,6 +44,10 @@ pub(crate) enum Message {
         limit: u32,
         reply: oneshot::Sender<Option<LogChunk>>,
     },
+    IsUnderWay {
+        instance: InstanceId,
+        reply: oneshot::Sender<bool>,
+    },
     Workers(oneshot::Sender<Vec<WorkerInfo>>),
     Tally(oneshot::Sender<Tally>),
     Stop(oneshot::Sender<()>),
@@ -292,6 +296,9 @@ impl Driver {
                 reply,
             } => {
                 self.read_log(&worker, attempt, offset, limit, reply);
+            }
+            Message::IsUnderWay { instance, reply } => {
+                let _ = reply.send(self.core.is_under_way(instance));
             }
             Message::Workers(reply) => {
                 let _ = reply.send(self.core.workers());

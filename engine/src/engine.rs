@@ -263,6 +263,13 @@ impl Engine {
         }
     }
 
+    /// Whether this engine decides for a run that has not ended. Not proven by the log.
+    pub async fn is_under_way(&self, instance: InstanceId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::IsUnderWay { instance, reply };
+        self.inbox.send(message).is_ok() && answer.await.unwrap_or(false)
+    }
+
     /// What a run and its tasks wait for.
     pub async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused> {
         let asked = self

@@ -25,7 +25,7 @@ CREATE TABLE engines (
 ) STRICT;
 
 CREATE TABLE events (
-    shard          INTEGER NOT NULL REFERENCES shards (shard),
+    shard          INTEGER NOT NULL REFERENCES shards (shard) DEFERRABLE INITIALLY DEFERRED,
     seq            INTEGER NOT NULL,
     aggregate_type TEXT    NOT NULL,
     aggregate_id   TEXT    NOT NULL,

@@ -176,6 +176,10 @@ impl api::engine::Engine for Here {
         changed(self.engine.force_slot(group, task, by).await)
     }
 
+    async fn is_under_way(&self, instance: InstanceId) -> bool {
+        self.engine.is_under_way(instance).await
+    }
+
     async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused> {
         let told = self.engine.explain(instance).await.map_err(refused)?;
         let told = told.into_iter().map(|told| Explanation {
@@ -285,6 +289,10 @@ impl api::engine::Engine for Nowhere {
 
     async fn force_slot(&self, _: &str, _: TaskId, _: Caller) -> Result<Changed, Refused> {
         no_engine()
+    }
+
+    async fn is_under_way(&self, _: InstanceId) -> bool {
+        false
     }
 
     async fn explain(&self, _: InstanceId) -> Result<Vec<Explanation>, Refused> {

@@ -192,8 +192,14 @@ async fn wait_for_end(
 ) -> Result<Option<InstanceRow>, Problem> {
     let deadline = Instant::now() + patience;
     let mut ending = api.reader.ending(id);
-    let mut row = api.reader.instance(id).await?;
-    let mut exists = row.is_some();
+    // Of what has not ended here the tables cannot show the end yet, and whoever waits will be told.
+    let mut exists = api.engine.is_under_way(id).await;
+    let mut row = if exists && !patience.is_zero() {
+        None
+    } else {
+        api.reader.instance(id).await?
+    };
+    exists |= row.is_some();
     while !row.as_ref().is_some_and(|row| row.state.is_finished())
         && Instant::now() < deadline
         && !api.is_closing()

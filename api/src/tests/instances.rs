@@ -163,6 +163,8 @@ async fn waiting_for_an_end_is_over_when_its_time_is_and_not_begun_when_there_is
     let waited = world.get(&of(id, "?wait=20ms")).await;
     assert_eq!(waited.status, StatusCode::OK, "{}", waited.text);
     assert_eq!(waited.json["state"], "RUNNING_EXECUTION");
+    let not_waited = world.get(&of(id, "?wait=0ms")).await;
+    assert_eq!(not_waited.json, waited.json);
     let nobody = world.get(&of(InstanceId(999_000), "?wait=1m")).await;
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);
 }

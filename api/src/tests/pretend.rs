@@ -311,6 +311,12 @@ impl Engine for Pretend {
         self.group(group, command).await
     }
 
+    async fn is_under_way(&self, instance: InstanceId) -> bool {
+        let state = self.state.lock().await;
+        let run = state.runs.get(&instance);
+        self.here(&Caller::default()).is_ok() && run.is_some_and(|run| !run.has_ended())
+    }
+
     /// Whatever was submitted waits for a worker.
     async fn explain(&self, instance: InstanceId) -> Result<Vec<Explanation>, Refused> {
         self.here(&Caller::default())?;

@@ -255,6 +255,14 @@ impl Core {
             .map(|(id, _)| *id)
     }
 
+    /// Whether this engine decides for a run that has not ended, as far as it knows.
+    pub fn is_under_way(&self, instance: InstanceId) -> bool {
+        self.shards
+            .get(&instance.shard())
+            .and_then(|shard| shard.run(instance))
+            .is_some_and(|run| !run.has_ended())
+    }
+
     /// The workers this engine knows, for people.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         self.workers.infos()

@@ -39,11 +39,13 @@ const MOVE_OR_FAIL: &str = "UPDATE shards SET hash = unhex(w.value ->> 5), \
 /// The most events that one statement writes: with more it gets no cheaper.
 const MOST: usize = 32;
 
-/// `INSERTS[n]` writes `n + 1` events. Bound values cost half of what JSON does that SQLite takes apart.
+/// `INSERTS[n]` writes `n + 1` events. Bound values cost half of what JSON does that SQLite takes apart. What fails
+/// leaves what it had written to the transaction, which is rolled back: so SQLite need not keep a copy of each page
+/// that the statement changes.
 static INSERTS: LazyLock<[String; MOST]> = LazyLock::new(|| {
     std::array::from_fn(|more| {
         let mut sql =
-            "INSERT INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, \
+            "INSERT OR FAIL INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, \
             event_version, payload, metadata, recorded_at, hash) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
                 .to_owned();
         for _ in 0..more {
