@@ -4,13 +4,18 @@
 //! Every edge is decided once: by how its source ended, or by the fate of a source that is never run. A
 //! node whose edges are all decided is run, or has a fate of its own.
 
-use std::collections::{BTreeSet, VecDeque};
+mod class;
+mod edges;
+mod outcome;
 
+use std::collections::VecDeque;
+
+use self::class::{Class, Counts};
+use self::edges::{Edge, Edges, Fate};
 use crate::aggregate::{Aggregate, Corrupt};
-use crate::params;
-use crate::task_instance::{self, Output, Stage, TaskInstance, Work};
-use crate::workflow_definition::{Graph, Node, TaskSpec, Workflow};
-use crate::workflow_instance::{Depend, Scope, Tally};
+use crate::task_instance::{self, Stage, TaskInstance};
+use crate::workflow_definition::{Graph, Node, Workflow};
+use crate::workflow_instance::{Depend, Scope};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Nodes {
@@ -41,51 +46,6 @@ struct NodeState {
     order: u32,
 }
 
-/// How the incoming edges of a node that takes part were decided.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Edges {
-    open: u32,
-    passed: u32,
-    skipped: u32,
-    failed: u32,
-    dead: u32,
-}
-
-/// How one edge was decided.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    /// Its source ended well.
-    Passed,
-    /// Its source, or another branch of it, was not chosen.
-    Skipped,
-    /// Its source failed: nothing but a task that judges may follow.
-    Failed,
-    /// Its source was killed, or can never be run: nothing may follow.
-    Dead,
-}
-
-/// What becomes of a node whose incoming edges are decided.
-enum Fate {
-    Run,
-    PassOn(Edge),
-}
-
-/// How many nodes that take part are in which class.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    selected: u32,
-    /// Forbidden, or on a branch that was not chosen.
-    aside: u32,
-    waiting: u32,
-    running: u32,
-    dying: u32,
-    paused: u32,
-    succeeded: u32,
-    failed: u32,
-    handled: u32,
-    killed: u32,
-}
-
 /// What kinds of node come after a node, seen through forbidden ones.
 #[derive(Clone, Copy, Default)]
 struct Successors {
@@ -93,122 +53,6 @@ struct Successors {
     judge: bool,
     /// One that is not.
     other: bool,
-}
-
-/// What a node means for the run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Idle,
-    /// Active, and nobody carries it out yet.
-    Waiting,
-    Running,
-    /// Active, and somebody has asked for its end.
-    Dying,
-    Paused,
-    Succeeded,
-    Failed,
-    Killed,
-}
-
-impl Class {
-    fn of(task: &TaskInstance) -> Self {
-        match &task.stage {
-            Stage::Absent => Self::Idle,
-            Stage::OnWorker { kill: Some(_), .. } | Stage::OnEngine { kill: Some(_), .. } => {
-                Self::Dying
-            }
-            Stage::Delayed { .. }
-            | Stage::WaitingSlot { .. }
-            | Stage::Submitted
-            | Stage::Retrying { .. }
-            | Stage::OnEngine {
-                work: Work::Check, ..
-            } => Self::Waiting,
-            // Its next child has not been started yet: that is waiting too.
-            Stage::OnEngine {
-                work: Work::Children { .. },
-                ..
-            } if task.running_children().next().is_none() => Self::Waiting,
-            Stage::OnWorker { .. }
-            | Stage::OnEngine {
-                work: Work::Children { .. },
-                ..
-            }
-            | Stage::Replacing => Self::Running,
-            Stage::Paused => Self::Paused,
-            Stage::Succeeded { .. } => Self::Succeeded,
-            Stage::Failed { .. } | Stage::Lost { .. } => Self::Failed,
-            Stage::Killed { .. } => Self::Killed,
-        }
-    }
-
-    /// How the edges of a node that ended like this are decided; none while it may still end.
-    fn edge(self) -> Option<Edge> {
-        match self {
-            Self::Succeeded => Some(Edge::Passed),
-            Self::Failed => Some(Edge::Failed),
-            Self::Killed => Some(Edge::Dead),
-            Self::Idle | Self::Waiting | Self::Running | Self::Dying | Self::Paused => None,
-        }
-    }
-}
-
-impl Counts {
-    fn of(&mut self, class: Class, handled: bool) -> Option<&mut u32> {
-        match class {
-            Class::Idle => None,
-            Class::Waiting => Some(&mut self.waiting),
-            Class::Running => Some(&mut self.running),
-            Class::Dying => Some(&mut self.dying),
-            Class::Paused => Some(&mut self.paused),
-            Class::Succeeded => Some(&mut self.succeeded),
-            Class::Failed if handled => Some(&mut self.handled),
-            Class::Failed => Some(&mut self.failed),
-            Class::Killed => Some(&mut self.killed),
-        }
-    }
-
-    fn enter(&mut self, class: Class, handled: bool) {
-        if let Some(count) = self.of(class, handled) {
-            *count += 1;
-        }
-    }
-
-    fn leave(&mut self, class: Class, handled: bool) {
-        if let Some(count) = self.of(class, handled) {
-            *count -= 1;
-        }
-    }
-}
-
-impl Edges {
-    fn decide(&mut self, edge: Edge) {
-        self.open -= 1;
-        match edge {
-            Edge::Passed => self.passed += 1,
-            Edge::Skipped => self.skipped += 1,
-            Edge::Failed => self.failed += 1,
-            Edge::Dead => self.dead += 1,
-        }
-    }
-
-    /// What becomes of the node, once no edge is open.
-    fn fate(self, spec: &TaskSpec) -> Fate {
-        let nothing_came = self.passed == 0 && self.failed == 0 && self.skipped > 0;
-        if self.dead > 0 {
-            Fate::PassOn(Edge::Dead)
-        } else if nothing_came {
-            Fate::PassOn(Edge::Skipped)
-        } else if spec.policy.forbidden && self.failed > 0 {
-            Fate::PassOn(Edge::Failed)
-        } else if spec.policy.forbidden {
-            Fate::PassOn(Edge::Passed)
-        } else if self.failed > 0 && !spec.kind.judges() {
-            Fate::PassOn(Edge::Dead)
-        } else {
-            Fate::Run
-        }
-    }
 }
 
 impl Nodes {
@@ -460,51 +304,6 @@ impl Nodes {
         }
     }
 
-    /// What a node's predecessors hand to it, the earliest to end first. Forbidden ones are seen through.
-    pub(super) fn handed_to(&self, flow: &Workflow, node: Node) -> Vec<Output> {
-        let mut pools: Vec<(u32, &[Output])> = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut open: Vec<Node> = flow.graph().predecessors(node).to_vec();
-        while let Some(before) = open.pop() {
-            let state = &self.states[before as usize];
-            if let Stage::Succeeded { var_pool, .. } = &state.task.stage {
-                if !var_pool.is_empty() {
-                    pools.push((state.order, var_pool));
-                }
-            } else if flow.spec().tasks[before as usize].policy.forbidden && seen.insert(before) {
-                open.extend_from_slice(flow.graph().predecessors(before));
-            }
-        }
-        pools.sort_unstable_by_key(|(order, _)| *order);
-        pools.dedup_by_key(|(order, _)| *order);
-        params::merge(pools.into_iter().map(|(_, pool)| pool))
-    }
-
-    /// What the last nodes of the run handed on: those after which nothing succeeded.
-    pub(super) fn handed_out(&self, flow: &Workflow) -> Vec<Output> {
-        let succeeded = |node: Node| {
-            matches!(
-                self.states[node as usize].task.stage,
-                Stage::Succeeded { .. }
-            )
-        };
-        let mut pools: Vec<(u32, &[Output])> = Vec::new();
-        for (node, state) in self.states.iter().enumerate() {
-            if let Stage::Succeeded { var_pool, .. } = &state.task.stage
-                && !var_pool.is_empty()
-                && !flow
-                    .graph()
-                    .successors(node as Node)
-                    .iter()
-                    .any(|&next| succeeded(next))
-            {
-                pools.push((state.order, var_pool));
-            }
-        }
-        pools.sort_unstable_by_key(|(order, _)| *order);
-        params::merge(pools.into_iter().map(|(_, pool)| pool))
-    }
-
     /// The next node to submit. Submitting it takes it off the list, so this is a look at the front; whoever
     /// asks in a loop must never be told of a node that submitting does not move.
     pub(super) fn next_ready(&self) -> Option<Node> {
@@ -549,71 +348,6 @@ impl Nodes {
     /// A node failed, and no other task is there to deal with it.
     pub(super) fn any_failed(&self) -> bool {
         self.counts.failed > 0
-    }
-
-    /// Nodes that take no part this time and ended badly before: their attempts still count.
-    pub(super) fn left_bad(&self) -> (u32, u32) {
-        if self.counts.selected as usize == self.states.len() {
-            return (0, 0);
-        }
-        let mut bad = (0, 0);
-        for state in self.states.iter().filter(|state| !state.selected) {
-            let class = Class::of(&state.task);
-            if class == Class::Failed && !state.handled {
-                bad.0 += 1;
-            } else if class == Class::Killed {
-                bad.1 += 1;
-            }
-        }
-        bad
-    }
-
-    pub(super) fn tally(&self, flow: &Workflow) -> Tally {
-        let counts = &self.counts;
-        let (failed, killed) = self.left_bad();
-        let begun = counts.succeeded + counts.failed + counts.handled + counts.killed;
-        Tally {
-            succeeded: counts.succeeded + counts.handled + counts.aside,
-            failed: counts.failed + failed,
-            killed: counts.killed + killed,
-            paused: counts.paused,
-            unstarted: counts
-                .selected
-                .saturating_sub(begun + counts.paused + counts.aside),
-            first_problem: if counts.failed + counts.killed + failed + killed > 0 {
-                self.first_problem(flow)
-            } else {
-                String::new()
-            },
-            var_pool: self.handed_out(flow),
-        }
-    }
-
-    fn first_problem(&self, flow: &Workflow) -> String {
-        let problems = self.states.iter().enumerate().filter_map(|(node, state)| {
-            let what = match &state.task.stage {
-                Stage::Failed { reason } if !state.handled => format!("failed: {reason}"),
-                Stage::Killed { reason } => format!("was killed: {reason}"),
-                Stage::Lost { reason } if !state.handled => format!("was lost: {reason}"),
-                Stage::Failed { .. }
-                | Stage::Lost { .. }
-                | Stage::Absent
-                | Stage::Delayed { .. }
-                | Stage::WaitingSlot { .. }
-                | Stage::Submitted
-                | Stage::OnWorker { .. }
-                | Stage::OnEngine { .. }
-                | Stage::Retrying { .. }
-                | Stage::Paused
-                | Stage::Succeeded { .. }
-                | Stage::Replacing => return None,
-            };
-            Some((state.order, node, what))
-        });
-        let first = problems.min_by_key(|(order, ..)| *order);
-        first.map_or_else(String::new, |(_, node, what)| {
-            format!("task \"{}\" {what}", flow.spec().tasks[node].name)
-        })
     }
 
     /// Nodes are submitted in the order of the list, so this is a look at its front; a log written by

@@ -4,19 +4,22 @@
 //! goes on owing it, and telling it again is harmless. A shard that another process decides for gets its
 //! letters through the log's letter box; until the answer is there, they are sent again every second.
 
+mod owed;
+mod slots;
+mod turns;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::run::{self, TaskCommand, TurnAnswer};
-use domain::serial_queue::{self, Asker, SerialQueue};
-use domain::task_group::{self, TaskGroup};
+use domain::run::{self, TaskCommand};
+use domain::serial_queue::{self, Asker};
+use domain::task_group;
 use domain::workflow_definition::Execution;
-use domain::{
-    Aggregate, AttemptId, DefinitionCode, Fact, InstanceId, Rejection, ShardId, Timestamp,
-};
+use domain::{Aggregate, AttemptId, DefinitionCode, InstanceId, Rejection, ShardId, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::Metadata;
 
+pub(super) use self::owed::letter_of;
+use self::owed::turn_letter;
 use super::inputs::Input;
 use super::shard::Effect;
 use super::{Core, Output, Timer};
@@ -138,7 +141,6 @@ impl Letter {
     }
 }
 
-/// The shard that decides for a task group.
 /// An aggregate with the length of its stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Kept<A> {
@@ -322,250 +324,10 @@ impl Core {
         }
     }
 
-    /// Decides a command of a task group and writes to those that get a slot. Answers whether anything
-    /// happened.
-    pub(super) fn decide_group(
-        &mut self,
-        now: Timestamp,
-        name: &Arc<str>,
-        command: &task_group::Command,
-        by: &Metadata,
-    ) -> Result<bool, Rejection> {
-        let id = ShardId::of_task_group(name, self.settings.shards);
-        let Some(shard) = self.shards.get_mut(&id) else {
-            return Ok(false);
-        };
-        let Some(memory) = shard.memory() else {
-            return Ok(false);
-        };
-        let group: &mut Kept<TaskGroup> = memory.groups.entry(name.clone()).or_default();
-        let events = group.handle(command)?;
-        let happened = !events.is_empty();
-        let told: Vec<Letter> = events
-            .iter()
-            .filter_map(|(event, _)| match *event {
-                task_group::Event::Granted { attempt, .. } => Some(Letter::SlotGranted {
-                    group: name.clone(),
-                    attempt,
-                    claim: group.state.claim(attempt),
-                }),
-                task_group::Event::Defined { .. }
-                | task_group::Event::Requested { .. }
-                | task_group::Event::Released { .. } => None,
-            })
-            .collect();
-        for (event, sequence) in events {
-            shard.record_fact(now, Fact::TaskGroup(name.clone(), event), sequence, by);
-        }
-        for letter in told {
-            shard.when_durable(Effect::Letter(letter));
-        }
-        if happened {
-            self.tell_later(now, id);
-        }
-        Ok(happened)
-    }
-
-    /// Tells an attempt that asks again what it may not have heard.
-    fn tell_slot(&mut self, name: &Arc<str>, attempt: AttemptId) {
-        let id = ShardId::of_task_group(name, self.settings.shards);
-        let Some(shard) = self.shards.get_mut(&id) else {
-            return;
-        };
-        let group = shard.memory().and_then(|memory| memory.groups.get(name));
-        let held = group
-            .map(|group| &group.state)
-            .filter(|group| group.holders.contains(&attempt))
-            .map(|group| group.claim(attempt));
-        if let Some(claim) = held {
-            shard.when_durable(Effect::Letter(Letter::SlotGranted {
-                group: name.clone(),
-                attempt,
-                claim,
-            }));
-        }
-    }
-
-    /// An attempt has a slot. If it has no use for it, it says so.
-    fn slot_granted(&mut self, now: Timestamp, group: Arc<str>, attempt: AttemptId, claim: u32) {
-        let instance = attempt.task.instance;
-        let command = task(
-            attempt,
-            TaskCommand::GrantSlot {
-                attempt: attempt.number,
-                claim,
-            },
-        );
-        let by = self.by_engine("slot granted");
-        let _ = self.decide(now, instance, &command, &by);
-        let Some(shard) = self.shards.get_mut(&instance.shard()) else {
-            return;
-        };
-        let stands_still = shard
-            .memory()
-            .is_some_and(|memory| memory.corrupt.contains_key(&instance));
-        let state = shard
-            .run(instance)
-            .and_then(|run| run.task(attempt.task.task));
-        let wanted = state.is_some_and(|state| {
-            let claims = state.attempt == attempt.number
-                && state.traces().resumed == claim
-                && state.traces().claim.is_some();
-            let over = state.traces().releasing.get(&attempt.number);
-            claims || over.is_some_and(|over| over.claim >= claim)
-        });
-        if !wanted && !stands_still {
-            shard.when_durable(Effect::Letter(Letter::ReleaseSlot {
-                group,
-                attempt,
-                claim,
-            }));
-        }
-    }
-
-    /// Decides a command of a workflow's queue and writes to those whom it concerns. Answers how much
-    /// happened.
-    fn decide_queue(
-        &mut self,
-        now: Timestamp,
-        definition: DefinitionCode,
-        command: &serial_queue::Command,
-    ) -> usize {
-        let by = self.by_engine("turns");
-        let id = definition.shard(self.settings.shards);
-        let Some(shard) = self.shards.get_mut(&id) else {
-            return 0;
-        };
-        let Some(memory) = shard.memory() else {
-            return 0;
-        };
-        let queue: &mut Kept<SerialQueue> = memory.queues.entry(definition).or_default();
-        // It refuses nobody; who comes too late is told so by an event.
-        let events = queue.handle(command).unwrap_or_default();
-        let happened = events.len();
-        for (event, sequence) in events {
-            shard.record_fact(now, Fact::SerialQueue(definition, event), sequence, &by);
-            let told = match event {
-                serial_queue::Event::Granted(asker) => Some((asker, TurnSays::Granted)),
-                serial_queue::Event::Refused(asker) => Some((asker, TurnSays::Refused)),
-                serial_queue::Event::Superseded(asker) => Some((asker, TurnSays::Stop)),
-                serial_queue::Event::Requested(_) | serial_queue::Event::Released(_) => None,
-            };
-            if let Some((asker, says)) = told {
-                shard.when_durable(Effect::Letter(Letter::Turn {
-                    definition,
-                    asker,
-                    says,
-                }));
-            }
-        }
-        if happened > 0 {
-            self.tell_later(now, id);
-        }
-        happened
-    }
-
+    /// Those who have a slot or a turn here are told again after a while.
     fn tell_later(&mut self, now: Timestamp, id: ShardId) {
         if self.telling.insert(id) {
             self.set_timer(now.after(TELL), Timer::Shared(id));
-        }
-    }
-
-    /// Tells a run that asks again what it may not have heard.
-    fn tell_turn(&mut self, definition: DefinitionCode, asker: Asker) {
-        let id = definition.shard(self.settings.shards);
-        let Some(shard) = self.shards.get_mut(&id) else {
-            return;
-        };
-        let queue = shard
-            .memory()
-            .and_then(|memory| memory.queues.get(&definition));
-        let owed: Vec<Letter> = queue
-            .into_iter()
-            .flat_map(|queue| queue.state.obligations())
-            .map(|owed| turn_letter(definition, owed))
-            .filter(|letter| matches!(letter, Letter::Turn { asker: told, .. } if *told == asker))
-            .collect();
-        for letter in owed {
-            shard.when_durable(Effect::Letter(letter));
-        }
-    }
-
-    /// A run hears what the runs of its workflow say. If it has no use for a turn, it says so.
-    fn turn_told(
-        &mut self,
-        now: Timestamp,
-        definition: DefinitionCode,
-        asker: Asker,
-        says: TurnSays,
-    ) {
-        let by = self.by_engine("turns");
-        let run_times = asker.run_times;
-        let newer = "a newer run of the workflow takes its place (SERIAL_PRIORITY)";
-        let command = match says {
-            TurnSays::Granted => run::Command::Turn {
-                run_times,
-                answer: TurnAnswer::Granted,
-            },
-            TurnSays::Released => run::Command::Turn {
-                run_times,
-                answer: TurnAnswer::Released,
-            },
-            TurnSays::Refused => run::Command::Turn {
-                run_times,
-                answer: TurnAnswer::Refused {
-                    reason: self.why_refused(asker.instance, newer),
-                },
-            },
-            TurnSays::Stop => run::Command::Stop {
-                reason: newer.to_owned(),
-            },
-        };
-        let shard = self.shards.get(&asker.instance.shard());
-        let run = shard.and_then(|shard| shard.run(asker.instance));
-        // A word that comes late is not for a later one of its runs.
-        let meant = run.is_some_and(|run| run.workflow().run_times == run_times);
-        if (meant || says == TurnSays::Released)
-            && let Err(rejection) = self.decide(now, asker.instance, &command, &by)
-        {
-            tracing::debug!(instance = %asker.instance, %rejection, "it need not be told");
-        }
-        if says == TurnSays::Released {
-            return;
-        }
-        let Some(shard) = self.shards.get_mut(&asker.instance.shard()) else {
-            return;
-        };
-        let stands_still = shard
-            .memory()
-            .is_some_and(|memory| memory.corrupt.contains_key(&asker.instance));
-        let claims = shard.run(asker.instance).is_some_and(|run| {
-            let whole = run.workflow();
-            match whole.turn {
-                domain::workflow_instance::Turn::Claimed => whole.run_times == run_times,
-                domain::workflow_instance::Turn::Releasing { run_times: held } => held == run_times,
-                domain::workflow_instance::Turn::None => false,
-            }
-        });
-        if !claims && !stands_still {
-            shard.when_durable(Effect::Letter(Letter::ReleaseTurn { definition, asker }));
-        }
-    }
-
-    fn why_refused(&self, instance: InstanceId, newer: &str) -> String {
-        let run = self
-            .shards
-            .get(&instance.shard())
-            .and_then(|shard| shard.run(instance));
-        let execution = run
-            .and_then(|run| run.workflow().submission.as_ref())
-            .map(|asked| asked.execution);
-        match execution {
-            Some(Execution::SerialDiscard) => {
-                "an earlier run of the workflow has not ended (SERIAL_DISCARD)".to_owned()
-            }
-            Some(Execution::Parallel | Execution::SerialWait | Execution::SerialPriority)
-            | None => newer.to_owned(),
         }
     }
 
@@ -597,85 +359,6 @@ impl Core {
         for letter in letters {
             self.send(id, letter);
         }
-    }
-}
-
-/// The letter that meets an obligation of a workflow's queue.
-fn turn_letter(definition: DefinitionCode, owed: serial_queue::Obligation) -> Letter {
-    let (asker, says) = match owed {
-        serial_queue::Obligation::TellGranted(asker) => (asker, TurnSays::Granted),
-        serial_queue::Obligation::TellRefused(asker) => (asker, TurnSays::Refused),
-        serial_queue::Obligation::TellStop(asker) => (asker, TurnSays::Stop),
-    };
-    Letter::Turn {
-        definition,
-        asker,
-        says,
-    }
-}
-
-/// The letter that meets an obligation, if a letter does.
-pub(super) fn letter_of(run: &run::Run, owed: &run::Obligation) -> Option<Letter> {
-    use domain::task_instance::Obligation as Task;
-    use domain::workflow_instance::Obligation as Whole;
-    let asked = run.workflow().submission.as_deref()?;
-    let this_time = |run_times: &u32| Asker {
-        instance: run.id(),
-        run_times: *run_times,
-    };
-    let named = |code: &domain::TaskCode, number: &u32| AttemptId {
-        task: domain::TaskId {
-            instance: run.id(),
-            task: *code,
-        },
-        number: *number,
-    };
-    match owed {
-        run::Obligation::Run(Whole::AskTurn { run_times }) => Some(Letter::AskTurn {
-            definition: asked.definition,
-            asker: this_time(run_times),
-            execution: asked.execution,
-        }),
-        run::Obligation::Run(Whole::ReleaseTurn { run_times }) => Some(Letter::ReleaseTurn {
-            definition: asked.definition,
-            asker: this_time(run_times),
-        }),
-        run::Obligation::Task(
-            code,
-            Task::AskSlot {
-                attempt,
-                claim,
-                task_group,
-            },
-        ) => Some(Letter::AskSlot {
-            group: task_group.name.as_str().into(),
-            attempt: named(code, attempt),
-            claim: *claim,
-            priority: task_group.priority,
-        }),
-        run::Obligation::Task(
-            code,
-            Task::ReleaseSlot {
-                attempt,
-                claim,
-                task_group,
-            },
-        ) => Some(Letter::ReleaseSlot {
-            group: task_group.clone(),
-            attempt: named(code, attempt),
-            claim: *claim,
-        }),
-        run::Obligation::Run(Whole::Wake { .. } | Whole::Tell { .. })
-        | run::Obligation::Task(
-            _,
-            Task::FindWorker { .. }
-            | Task::Send { .. }
-            | Task::Watch { .. }
-            | Task::Kill { .. }
-            | Task::Wake { .. }
-            | Task::StartChild { .. }
-            | Task::Check { .. },
-        ) => None,
     }
 }
 
