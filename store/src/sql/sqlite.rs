@@ -2,7 +2,7 @@
 //! travel many to a statement, and short lists as one JSON text each.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use domain::ShardId;
 use serde::Serialize;
@@ -77,7 +77,7 @@ pub(super) async fn commit(
         let query = events
             .iter()
             .fold(sqlx::query(sql).bind(&wanted), |query, event| {
-                bind(query, event, event.payload.clone())
+                bind(query, event, Arc::clone(&event.payload))
             });
         match query.execute(&mut *connection).await {
             Ok(_) => return Ok(groups.iter().map(|group| group.shard).collect()),
@@ -177,10 +177,10 @@ async fn insert<'a>(
     let mut query = sqlx::query(INSERTS[events.len() - 1].as_str());
     for event in events {
         let payload = match blob(&event.payload) {
-            None => event.payload.clone(),
+            None => Arc::clone(&event.payload),
             Some((reference, blob)) => {
                 blobs.push(blob);
-                reference
+                reference.into()
             }
         };
         query = bind(query, event, payload);
@@ -191,18 +191,20 @@ async fn insert<'a>(
 
 type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// The columns of one event, in the order of [`INSERTS`].
-fn bind<'q>(query: Bound<'q>, event: &'q Recorded, payload: String) -> Bound<'q> {
+/// The columns of one event, in the order of [`INSERTS`]. Shared texts are bound as they are; of others sqlx
+/// would make two copies.
+fn bind<'q>(query: Bound<'q>, event: &Recorded, payload: Arc<str>) -> Bound<'q> {
+    let text = |text: &str| Arc::<str>::from(text);
     query
         .bind(i32::from(event.shard.0))
         .bind(event.seq as i64)
-        .bind(event.stream.kind.name())
-        .bind(event.stream.id.as_str())
+        .bind(text(event.stream.kind.name()))
+        .bind(text(&event.stream.id))
         .bind(event.sequence as i64)
-        .bind(event.event_type.as_str())
+        .bind(text(&event.event_type))
         .bind(i64::from(event.event_version))
         .bind(payload)
-        .bind(event.metadata.as_str())
+        .bind(Arc::clone(&event.metadata))
         .bind(event.recorded_at.micros())
         .bind(event.hash.0.as_slice())
 }
