@@ -69,16 +69,15 @@ pub(super) async fn commit(
     connection: &mut SqliteConnection,
     groups: &[Group],
 ) -> Result<Vec<ShardId>, Failure> {
-    let wanted = wanted(groups)?;
+    let wanted = Arc::<str>::from(wanted(groups));
     let events: Vec<&Recorded> = groups.iter().flat_map(Group::events).collect();
     let is_large = |event: &&Recorded| blob(&event.payload).is_some();
     if events.len() <= MOST && !events.iter().any(is_large) {
         let sql = COMMITS[events.len() - 1].as_str();
-        let query = events
-            .iter()
-            .fold(sqlx::query(sql).bind(&wanted), |query, event| {
-                bind(query, event, Arc::clone(&event.payload))
-            });
+        let query = events.iter().fold(
+            sqlx::query(sql).bind(Arc::clone(&wanted)),
+            |query, event| bind(query, event, Arc::clone(&event.payload)),
+        );
         match query.execute(&mut *connection).await {
             Ok(_) => return Ok(groups.iter().map(|group| group.shard).collect()),
             // Of what was begun nothing may stay. Then it is found out what of it can be written.
@@ -105,20 +104,20 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 }
 
 /// Where each shard is to go, and from where, as [`MOVE`] takes it.
-fn wanted(groups: &[Group]) -> Result<String, Failure> {
-    let wanted = groups.iter().map(|group| {
-        let (after, end) = (group.after, group.end());
-        let hashes = (after.hash.to_string(), end.hash.to_string());
-        (
-            group.shard.0,
-            group.epoch,
-            after.head,
-            hashes.0,
-            end.head,
-            hashes.1,
-        )
-    });
-    json(&wanted.collect::<Vec<_>>())
+fn wanted(groups: &[Group]) -> String {
+    let mut wanted = String::with_capacity(groups.len() * 256);
+    for group in groups {
+        let (shard, epoch, after, end) = (group.shard, group.epoch, group.after, group.end());
+        let comma = if wanted.is_empty() { '[' } else { ',' };
+        // Writing to a string does not fail.
+        let _ = write!(
+            wanted,
+            "{comma}[{shard},{epoch},{},\"{}\",{},\"{}\"]",
+            after.head, after.hash, end.head, end.hash
+        );
+    }
+    wanted.push(']');
+    wanted
 }
 
 /// Writes the groups whose shards are where the writer says, and no others.
