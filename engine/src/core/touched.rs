@@ -22,11 +22,10 @@ pub(super) struct Touched {
 impl Touched {
     pub(super) fn by(steps: &[Step]) -> Self {
         let mut touched = Self::default();
-        let mut seen = HashSet::with_capacity(steps.len());
         for step in steps {
             match &step.fact {
                 Fact::Task(task, _) => {
-                    if seen.insert(*task) {
+                    if touched.tasks.last() != Some(task) {
                         touched.tasks.push(*task);
                     }
                 }
@@ -46,6 +45,11 @@ impl Touched {
                 | Fact::SerialQueue(..)
                 | Fact::Environment(..) => {}
             }
+        }
+        // The steps of a task mostly follow each other: two that do are two tasks.
+        if touched.tasks.len() > 2 {
+            let mut seen = HashSet::with_capacity(touched.tasks.len());
+            touched.tasks.retain(|task| seen.insert(*task));
         }
         touched
     }
