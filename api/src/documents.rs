@@ -234,11 +234,11 @@ enum Verbatim {
     Text(String),
 }
 
-impl From<String> for Verbatim {
-    fn from(text: String) -> Self {
-        match serde_json::from_str::<Box<RawValue>>(&text) {
+impl From<&str> for Verbatim {
+    fn from(text: &str) -> Self {
+        match serde_json::from_str::<Box<RawValue>>(text) {
             Ok(json) => Self::Json(json),
-            Err(_) => Self::Text(text),
+            Err(_) => Self::Text(text.to_owned()),
         }
     }
 }
@@ -251,10 +251,10 @@ impl From<Recorded> for EventDocument {
             aggregate_type: event.stream.kind.name(),
             aggregate_id: event.stream.id,
             sequence: event.sequence,
-            event_type: event.event_type,
+            event_type: event.event_type.into_owned(),
             event_version: event.event_version,
-            payload: event.payload.into(),
-            metadata: event.metadata.into(),
+            payload: (&*event.payload).into(),
+            metadata: (&*event.metadata).into(),
             recorded_at: Iso(event.recorded_at),
             hash: event.hash.to_string(),
         }

@@ -63,10 +63,10 @@ async fn sqlite(connection: &mut SqliteConnection, events: &[Recorded]) -> Resul
                 .push_bind(event.stream.kind.name())
                 .push_bind(event.stream.id.as_str())
                 .push_bind(event.sequence as i64)
-                .push_bind(event.event_type.as_str())
+                .push_bind(&*event.event_type)
                 .push_bind(i64::from(event.event_version))
-                .push_bind(event.payload.as_str())
-                .push_bind(event.metadata.as_str())
+                .push_bind(&*event.payload)
+                .push_bind(&*event.metadata)
                 .push_bind(event.recorded_at.micros())
                 .push_bind(event.hash.0.as_slice());
         });

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use crate::aggregate::{Aggregate, AggregateType, EventType};
@@ -53,7 +53,7 @@ impl Fact {
         let (kind, id) = match self {
             Self::Definition(code, _) => (AggregateType::WorkflowDefinition, code.to_string()),
             Self::Workflow(id, _) => (AggregateType::WorkflowInstance, id.to_string()),
-            Self::Task(id, _) => (AggregateType::TaskInstance, id.to_string()),
+            Self::Task(id, _) => (AggregateType::TaskInstance, task_id(*id)),
             Self::Trigger(key, _) => (AggregateType::Trigger, key.clone()),
             Self::TaskGroup(name, _) => (AggregateType::TaskGroup, name.to_string()),
             Self::SerialQueue(code, _) => (AggregateType::SerialQueue, code.to_string()),
@@ -160,6 +160,14 @@ impl Fact {
             ),
         })
     }
+}
+
+/// Two numbers: written into a text that has room for them.
+fn task_id(id: TaskId) -> String {
+    let mut text = String::with_capacity(2 * 20 + 1);
+    // Writing to a string does not fail.
+    let _ = write!(text, "{id}");
+    text
 }
 
 /// Events hold strings, numbers and maps with string keys: there is nothing that JSON cannot write.

@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use proto::worker::{
     EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
 };
-use store::{Log, LogError, Member, Metadata, Recorded, ShardInfo, Standing};
+use store::{Log, LogError, Member, Metadata, ShardInfo, Standing, Understood};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -76,7 +76,7 @@ pub(crate) fn start(
     log: Arc<dyn Log>,
     definitions: Arc<Definitions>,
     config: Config,
-    feed: mpsc::Sender<Arc<[Recorded]>>,
+    feed: mpsc::Sender<Arc<[Understood]>>,
     outside: Arc<dyn Outside>,
 ) -> (
     mpsc::UnboundedSender<Message>,
@@ -174,7 +174,7 @@ struct Driver {
     /// The shards that are decided here, for everybody else.
     ready: watch::Sender<Vec<ShardId>>,
     inbox: mpsc::UnboundedSender<Message>,
-    feed: mpsc::Sender<Arc<[Recorded]>>,
+    feed: mpsc::Sender<Arc<[Understood]>>,
     give_up: mpsc::UnboundedSender<(ShardId, u64)>,
     appends: FuturesUnordered<Appending>,
     tickets: HashMap<Ticket, oneshot::Sender<Result<Answer, Refusal>>>,
@@ -396,7 +396,11 @@ impl Driver {
     async fn carry_out(&mut self) {
         for output in self.core.flush(self.clock.now()) {
             match output {
-                Output::Append { generation, append } => self.append(generation, append).await,
+                Output::Append {
+                    generation,
+                    append,
+                    told,
+                } => self.append(generation, append, told).await,
                 Output::Load { shard, generation } => self.load(shard, generation),
                 Output::Prove {
                     shard,
@@ -448,17 +452,16 @@ impl Driver {
     }
 
     /// Hands events to the log. The first poll happens here, so that appends reach it in order.
-    async fn append(&mut self, generation: u64, append: store::Append) {
+    async fn append(&mut self, generation: u64, append: store::Append, told: Vec<Understood>) {
         let log = self.log.clone();
         let feed = self.feed.clone();
         let shard = append.shard;
-        let events: Arc<[Recorded]> = append.events.as_slice().into();
-        let head = append.after.head + events.len() as u64;
+        let head = append.after.head + append.events.len() as u64;
         let mut appending: Appending = Box::pin(async move {
             match log.append(append).await {
                 Ok(()) => {
                     // Projections that cannot keep up read the log themselves.
-                    let _ = feed.try_send(events);
+                    let _ = feed.try_send(told.into());
                     Input::Appended {
                         shard,
                         generation,

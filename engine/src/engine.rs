@@ -12,7 +12,7 @@ use domain::{
     AggregateType, AttemptId, Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, StreamId,
     Tally, TaskId, trigger,
 };
-use store::{Log, LogError, Metadata, Recorded};
+use store::{Log, LogError, Metadata, Understood};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::{Answer, Dispatching, Explanation, Refusal, Request, SessionId, WorkerInfo};
@@ -148,7 +148,7 @@ impl Engine {
     pub fn start(
         log: Arc<dyn Log>,
         config: Config,
-        feed: mpsc::Sender<Arc<[Recorded]>>,
+        feed: mpsc::Sender<Arc<[Understood]>>,
         outside: Arc<dyn Outside>,
     ) -> Self {
         let definitions = Arc::new(Definitions::default());

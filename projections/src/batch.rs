@@ -1,12 +1,13 @@
 //! One transaction: events of some shards folded into the tables, and the checkpoints moved with them.
 
 use std::collections::HashSet;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use domain::{
-    DefinitionCode, Fact, InstanceId, ShardId, StreamId, Timestamp, workflow_definition,
-    workflow_instance,
+    DefinitionCode, Fact, InstanceId, ShardId, StreamId, workflow_definition, workflow_instance,
 };
-use store::{Hash, Log, Recorded};
+use store::{Hash, Log, Understood};
 
 use crate::cell::Cell;
 use crate::checkpoints;
@@ -16,23 +17,26 @@ use crate::table::{Event, Table};
 use crate::workflow_instances::{self, InstanceRow};
 use crate::{Error, trip, workflow_definitions};
 
-/// An event that has been understood.
-pub(crate) struct Understood {
-    pub(crate) seq: u64,
-    pub(crate) at: Timestamp,
-    pub(crate) fact: Fact,
-    /// The event's hash: it tells this log from another one.
-    pub(crate) hash: Hash,
+/// Events that follow each other, shared with whoever keeps them until they are in the tables.
+pub(crate) struct Stretch {
+    pub(crate) batch: Arc<[Understood]>,
+    pub(crate) range: Range<usize>,
 }
 
-impl Understood {
-    pub(crate) fn new(event: &Recorded) -> Result<Self, Error> {
-        Ok(Self {
-            seq: event.seq,
-            at: event.recorded_at,
-            fact: event.fact()?,
-            hash: event.hash,
-        })
+impl From<Vec<Understood>> for Stretch {
+    fn from(events: Vec<Understood>) -> Self {
+        Self {
+            range: 0..events.len(),
+            batch: events.into(),
+        }
+    }
+}
+
+impl Deref for Stretch {
+    type Target = [Understood];
+
+    fn deref(&self) -> &[Understood] {
+        &self.batch[self.range.clone()]
     }
 }
 
@@ -44,7 +48,13 @@ pub(crate) struct Advance {
     /// The hash of the event at `to`.
     pub(crate) mark: Hash,
     /// Without a gap, after `from`, up to `to`.
-    pub(crate) events: Vec<Understood>,
+    pub(crate) stretches: Vec<Stretch>,
+}
+
+impl Advance {
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Understood> {
+        self.stretches.iter().flat_map(|stretch| stretch.iter())
+    }
 }
 
 /// What became of a batch.
@@ -66,8 +76,8 @@ pub(crate) async fn write(
 ) -> Result<Written, Error> {
     // Folding first keeps the transaction short.
     let patches = fold(advances, extra);
-    if let Some(written) = trip::write(database, advances, &patches, asked).await? {
-        return Ok(written);
+    if trip::is_enough(database, advances, &patches) {
+        return trip::write(database, advances, patches, asked).await;
     }
     let mut tx = database.begin().await?;
     // The checkpoints first: who moves them owns the rest.
@@ -104,7 +114,7 @@ fn fold(advances: &[Advance], extra: &[Understood]) -> Vec<(&'static Table, Patc
             fold_into(&mut patches, table, extra);
         }
         for advance in advances {
-            fold_into(&mut patches, table, &advance.events);
+            fold_into(&mut patches, table, advance.events());
         }
         (table, patches)
     };
@@ -112,7 +122,11 @@ fn fold(advances: &[Advance], extra: &[Understood]) -> Vec<(&'static Table, Patc
 }
 
 /// Folds events into the patches of one table.
-pub(crate) fn fold_into(patches: &mut Patches, table: &Table, events: &[Understood]) {
+pub(crate) fn fold_into<'a>(
+    patches: &mut Patches,
+    table: &Table,
+    events: impl IntoIterator<Item = &'a Understood>,
+) {
     for Understood { seq, at, fact, .. } in events {
         let event = Event {
             seq: *seq,
@@ -158,7 +172,7 @@ impl Definitions {
                 .await?
                 .first()
             {
-                fetched.push(Understood::new(event)?);
+                fetched.push(Understood::read(event)?);
             }
         }
         Ok(fetched)
@@ -188,6 +202,7 @@ impl Definitions {
 mod tests {
     use std::time::Duration;
 
+    use domain::Timestamp;
     use domain::workflow_instance::{Event, WorkflowState};
     use store::{Chain, Hash};
     use tokio::time::timeout;
@@ -237,7 +252,7 @@ mod tests {
             from,
             to: event.seq,
             mark: event.hash,
-            events: vec![Understood::new(&event).unwrap()],
+            stretches: vec![vec![Understood::of(&event, fact)].into()],
         }
     }
 
@@ -251,7 +266,8 @@ mod tests {
         };
         let event = chain.record(shard, &fact, 1, "{}", Timestamp(2));
         (advance.to, advance.mark) = (event.seq, event.hash);
-        advance.events.push(Understood::new(&event).unwrap());
+        let deleted = vec![Understood::of(&event, fact)];
+        advance.stretches.push(deleted.into());
         advance
     }
 

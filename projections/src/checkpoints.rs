@@ -241,9 +241,9 @@ pub(crate) async fn advance(
 ) -> Result<bool, Error> {
     let moves = moves(advances);
     let touched = tx
-        .execute_batch(|rows| move_those(database, rows, moves.rows.len()), &moves)
+        .execute_batch(|rows| move_those(database, rows, advances.len()), moves)
         .await?;
-    Ok(touched == moves.rows.len() as u64)
+    Ok(touched == advances.len() as u64)
 }
 
 /// Empties all tables: everything comes back from the log.

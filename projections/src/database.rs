@@ -269,11 +269,11 @@ impl Tx {
     ) -> Result<(), Error> {
         for removed in patches.take_removed() {
             let key = removed.kinds.len();
-            self.execute_batch(|rows| table.delete(name, key, rows), &removed)
+            self.execute_batch(|rows| table.delete(name, key, rows), removed)
                 .await?;
         }
-        let rows = patches.to_rows();
-        self.execute_batch(|rows| table.upsert(name, rows), &rows)
+        let rows = patches.into_rows();
+        self.execute_batch(|rows| table.upsert(name, rows), rows)
             .await?;
         Ok(())
     }
@@ -284,7 +284,7 @@ impl Tx {
     pub(crate) async fn execute_batch(
         &mut self,
         sql: impl Fn(&str) -> String,
-        batch: &Batch,
+        batch: Batch,
     ) -> Result<u64, Error> {
         if batch.rows.is_empty() {
             return Ok(0);
@@ -293,11 +293,16 @@ impl Tx {
             // Bound values cost half of what JSON does that SQLite takes apart.
             Self::Sqlite(tx) => {
                 let columns = batch.kinds.len();
+                let most = VALUES / columns;
+                let mut left = batch.rows.len();
+                let mut cells = batch.rows.into_iter().flatten();
                 let mut touched = 0;
-                for rows in batch.rows.chunks(VALUES / columns) {
-                    let sql = sql(&values(rows.len(), columns));
+                while left > 0 {
+                    let rows = left.min(most);
+                    left -= rows;
+                    let sql = sql(&values(rows, columns));
                     let query = sqlx::query::<Sqlite>(AssertSqlSafe(sql));
-                    let query = bind_cells(query, rows.iter().flatten());
+                    let query = bind_cells(query, cells.by_ref().take(rows * columns));
                     touched += query.execute(&mut **tx).await?.rows_affected();
                 }
                 Ok(touched)
@@ -361,15 +366,15 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!("{stem}.read.db"))
 }
 
-/// Binds values one by one.
-pub(crate) fn bind_cells<'a>(
-    query: Query<'a, Sqlite, SqliteArguments>,
-    cells: impl Iterator<Item = &'a Cell>,
-) -> Query<'a, Sqlite, SqliteArguments> {
+/// Binds values one by one, texts as they are: of those that it is lent sqlx makes copies.
+pub(crate) fn bind_cells(
+    query: Query<'_, Sqlite, SqliteArguments>,
+    cells: impl Iterator<Item = Cell>,
+) -> Query<'_, Sqlite, SqliteArguments> {
     cells.fold(query, |query, cell| match cell {
         Cell::Null => query.bind(None::<i64>),
-        Cell::Int(number) => query.bind(*number),
-        Cell::Text(text) => query.bind(text.as_str()),
+        Cell::Int(number) => query.bind(number),
+        Cell::Text(text) => query.bind(text),
     })
 }
 
@@ -386,15 +391,7 @@ pub(crate) fn bind_column<'a>(
 }
 
 fn sqlite_query<'a>(sql: &str, arguments: &[Cell]) -> Query<'a, Sqlite, SqliteArguments> {
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for argument in arguments {
-        query = match argument {
-            Cell::Null => query.bind(None::<i64>),
-            Cell::Int(number) => query.bind(*number),
-            Cell::Text(text) => query.bind(text.clone()),
-        };
-    }
-    query
+    bind_cells(sqlx::query(AssertSqlSafe(sql)), arguments.iter().cloned())
 }
 
 fn postgres_query<'a>(sql: &str, arguments: &[Cell]) -> Query<'a, Postgres, PgArguments> {

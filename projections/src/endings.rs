@@ -5,16 +5,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use domain::{AggregateType, Fact, InstanceId, workflow_instance};
-use store::Recorded;
+use domain::{Fact, InstanceId, workflow_instance};
+use store::Understood;
 use tokio::sync::watch;
 
 use crate::Shared;
-use crate::batch::Understood;
 use crate::workflow_instances::InstanceRow;
-
-/// What the log calls the end of a run.
-const FINISHED: &str = "finished";
 
 /// What is told of a run that has ended: how the tables show it, if that was read.
 type Shown = Option<Arc<InstanceRow>>;
@@ -34,16 +30,7 @@ impl Endings {
             return Vec::new();
         }
         let mut ended: Vec<_> = events
-            .filter_map(|event| match &event.fact {
-                Fact::Workflow(id, workflow_instance::Event::Finished { .. }) => Some(*id),
-                Fact::Workflow(..)
-                | Fact::Task(..)
-                | Fact::Definition(..)
-                | Fact::Trigger(..)
-                | Fact::TaskGroup(..)
-                | Fact::SerialQueue(..)
-                | Fact::Environment(..) => None,
-            })
+            .filter_map(ended)
             .filter(|id| waiting.contains_key(id))
             .collect();
         ended.sort_unstable();
@@ -52,18 +39,15 @@ impl Endings {
     }
 
     /// Whether a run ends here that somebody waits for.
-    pub(crate) fn concern<'a>(&self, events: impl IntoIterator<Item = &'a Recorded>) -> bool {
+    pub(crate) fn concern<'a>(&self, events: impl IntoIterator<Item = &'a Understood>) -> bool {
         let waiting = self.waiting();
         if waiting.is_empty() {
             return false;
         }
         events
             .into_iter()
-            .filter(|event| {
-                event.stream.kind == AggregateType::WorkflowInstance && event.event_type == FINISHED
-            })
-            .filter_map(|event| event.stream.id.parse().ok())
-            .any(|id| waiting.contains_key(&InstanceId(id)))
+            .filter_map(ended)
+            .any(|id| waiting.contains_key(&id))
     }
 
     /// These events are in the tables now, which show these runs like this.
@@ -85,6 +69,20 @@ impl Endings {
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<InstanceId, watch::Sender<Shown>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The run that ends here.
+fn ended(event: &Understood) -> Option<InstanceId> {
+    match &event.fact {
+        Fact::Workflow(id, workflow_instance::Event::Finished { .. }) => Some(*id),
+        Fact::Workflow(..)
+        | Fact::Task(..)
+        | Fact::Definition(..)
+        | Fact::Trigger(..)
+        | Fact::TaskGroup(..)
+        | Fact::SerialQueue(..)
+        | Fact::Environment(..) => None,
     }
 }
 
@@ -137,20 +135,5 @@ impl Drop for Ending {
         {
             waiting.remove(&self.id);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_run_is_called_what_the_log_calls_it() {
-        let end = workflow_instance::Event::Finished {
-            state: workflow_instance::WorkflowState::Success,
-            reason: String::new(),
-            var_pool: Vec::new(),
-        };
-        assert_eq!(Fact::Workflow(InstanceId(1), end).event_type(), FINISHED);
     }
 }

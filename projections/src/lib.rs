@@ -32,7 +32,7 @@ mod workflow_instances;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
-use store::{Log, LogError, Recorded};
+use store::{Log, LogError, Understood};
 use tokio::sync::{mpsc, watch};
 
 pub use alerts::AlertRow;
@@ -162,7 +162,7 @@ impl Projections {
     /// Starts to fold this log into the tables. What this process has just appended goes into the sender,
     /// one shard per batch, in order; use `try_send` and forget what does not fit. Everything else is read
     /// from the log. The runner works until it is stopped or dropped. Call it inside a tokio runtime.
-    pub fn spawn(&self, log: Arc<dyn Log>) -> (mpsc::Sender<Arc<[Recorded]>>, Runner) {
+    pub fn spawn(&self, log: Arc<dyn Log>) -> (mpsc::Sender<Arc<[Understood]>>, Runner) {
         let _ = self.shared.log.set(Arc::clone(&log));
         let (sender, feed) = mpsc::channel(FEED);
         (sender, runner::spawn(Arc::clone(&self.shared), log, feed))

@@ -100,16 +100,21 @@ impl Patches {
         self.rows.is_empty()
     }
 
+    /// How many rows are to be written.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// All patches.
-    pub(crate) fn to_rows(&self) -> Batch {
+    pub(crate) fn into_rows(self) -> Batch {
         let key = self.table.key.len();
-        let row = |(keys, row): (&Key, &Cells)| {
-            let cells = keys.iter().take(key).chain(&row.cells);
-            cells.cloned().collect()
+        let row = |(keys, row): (Key, Cells)| {
+            let cells = keys.into_iter().take(key).chain(row.cells);
+            cells.collect()
         };
         Batch {
             kinds: self.table.kinds().collect(),
-            rows: self.rows.iter().map(row).collect(),
+            rows: self.rows.into_iter().map(row).collect(),
         }
     }
 }

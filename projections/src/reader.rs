@@ -344,13 +344,11 @@ impl Reader {
         mut question: Question,
         limit: usize,
     ) -> Result<Vec<InstanceRow>, Error> {
-        question
-            .arguments
-            .push(Cell::Int(i64::try_from(limit).unwrap_or(i64::MAX)));
+        // In the text: SQLite plans a statement anew whenever its limit is bound.
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         question.sql = format!(
-            "{} ORDER BY submit_time DESC, id DESC LIMIT ${}",
-            question.sql,
-            question.arguments.len()
+            "{} ORDER BY submit_time DESC, id DESC LIMIT {limit}",
+            question.sql
         );
         self.instance_rows(question).await
     }

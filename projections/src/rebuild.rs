@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use domain::ShardId;
-use store::Log;
+use store::{Log, Understood};
 
-use crate::batch::{self, Definitions, Understood};
+use crate::batch::{self, Definitions};
 use crate::cell::Cell;
 use crate::database::{Database, Tx};
 use crate::patches::Patches;
@@ -153,7 +153,7 @@ impl<'a> Shadow<'a> {
             )));
         };
         self.places.insert(shard, last.seq);
-        let understood: Result<Vec<_>, _> = events.iter().map(Understood::new).collect();
+        let understood: Result<Vec<_>, _> = events.iter().map(Understood::read).collect();
         let mut understood = understood?;
         if self.table.name == workflow_definitions::TABLE.name {
             let fetched = self.definitions.fetch(self.log, understood.iter()).await?;

@@ -11,12 +11,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use domain::ShardId;
-use store::{Log, LogError, Recorded};
+use store::{Log, LogError, Understood};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::batch::{self, Advance, Definitions, Understood, Written};
+use crate::batch::{self, Advance, Definitions, Stretch, Written};
 use crate::shard::{Shard, understand};
 use crate::{Error, Shared, checkpoints};
 
@@ -58,7 +58,7 @@ impl Runner {
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     log: Arc<dyn Log>,
-    feed: mpsc::Receiver<Arc<[Recorded]>>,
+    feed: mpsc::Receiver<Arc<[Understood]>>,
 ) -> Runner {
     let (stop, stopped) = watch::channel(());
     let shards = (0..log.shards()).map(|id| (ShardId(id), Shard::new(ShardId(id))));
@@ -102,7 +102,7 @@ impl Work {
     /// Only waiting is ever given up here, never work: a future that has begun a transaction is not dropped.
     async fn run(
         mut self,
-        mut feed: mpsc::Receiver<Arc<[Recorded]>>,
+        mut feed: mpsc::Receiver<Arc<[Understood]>>,
         mut stop: watch::Receiver<()>,
     ) {
         let mut poll = tokio::time::interval(POLL);
@@ -133,7 +133,7 @@ impl Work {
         self.work(&mut feed, &stop).await;
     }
 
-    fn feed(&mut self, batch: Arc<[Recorded]>) {
+    fn feed(&mut self, batch: Arc<[Understood]>) {
         let Some(first) = batch.first().map(|event| event.shard) else {
             return;
         };
@@ -162,14 +162,14 @@ impl Work {
         }
     }
 
-    fn is_wanted<'a>(&self, events: impl Iterator<Item = &'a Recorded>) -> bool {
+    fn is_wanted<'a>(&self, events: impl Iterator<Item = &'a Understood>) -> bool {
         self.shared.callers.any() || self.shared.endings.concern(events)
     }
 
     /// Folds until nothing is due or something fails.
     async fn work(
         &mut self,
-        feed: &mut mpsc::Receiver<Arc<[Recorded]>>,
+        feed: &mut mpsc::Receiver<Arc<[Understood]>>,
         stop: &watch::Receiver<()>,
     ) {
         loop {
@@ -205,7 +205,7 @@ impl Work {
         if advances.is_empty() {
             return Ok(());
         }
-        let events = || advances.iter().flat_map(|advance| &advance.events);
+        let events = || advances.iter().flat_map(Advance::events);
         let fetched = self.definitions.fetch(self.log.as_ref(), events()).await?;
         // Whatever happens now, it is not known where the checkpoints are until it has succeeded.
         self.stale = true;
@@ -235,19 +235,21 @@ impl Work {
         let page = (BATCH / due.max(1)).max(LEAST);
         for shard in self.shards.values_mut().filter(|shard| shard.is_due()) {
             let from = shard.at();
-            let (events, flaw) = match understand(shard.fed(page)) {
-                (fed, None) if fed.is_empty() => {
-                    read(self.log.as_ref(), shard.id, from, page).await?
+            let (stretches, flaw) = match shard.fed(page) {
+                fed if fed.is_empty() => {
+                    let (read, flaw) = read(self.log.as_ref(), shard.id, from, page).await?;
+                    (vec![Stretch::from(read)], flaw)
                 }
-                fed => fed,
+                fed => (fed, None),
             };
-            match (events.last().map(|last| (last.seq, last.hash)), flaw) {
+            let last = stretches.last().and_then(|stretch| stretch.last());
+            match (last.map(|last| (last.seq, last.hash)), flaw) {
                 (Some((to, mark)), _) => advances.push(Advance {
                     shard: shard.id,
                     from,
                     to,
                     mark,
-                    events,
+                    stretches,
                 }),
                 (None, Some(flaw)) => shard.stop(flaw),
                 (None, None) => shard.is_dry(),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ShardId;
-use store::Recorded;
+use store::{Recorded, Understood};
 use tokio::time::Instant;
 
-use crate::batch::{Advance, Understood};
+use crate::batch::{Advance, Stretch};
 
 /// Events of one shard that may wait in memory; beyond it they are forgotten and read from the log.
 const WAITING: usize = 50_000;
@@ -25,7 +25,7 @@ pub(crate) struct Shard {
     at: u64,
     /// The newest event that is known to be in the log.
     head: u64,
-    waiting: VecDeque<Arc<[Recorded]>>,
+    waiting: VecDeque<Arc<[Understood]>>,
     waiting_events: usize,
     /// The checkpoint has been seen once: what moves it now is somebody else.
     seen: bool,
@@ -72,7 +72,7 @@ impl Shard {
     }
 
     /// The events that wait in memory.
-    pub(crate) fn rest(&self) -> impl Iterator<Item = &Recorded> {
+    pub(crate) fn rest(&self) -> impl Iterator<Item = &Understood> {
         self.waiting.iter().flat_map(|batch| batch.iter())
     }
 
@@ -82,7 +82,7 @@ impl Shard {
     }
 
     /// These events have just been appended by this process.
-    pub(crate) fn feed(&mut self, events: Arc<[Recorded]>) {
+    pub(crate) fn feed(&mut self, events: Arc<[Understood]>) {
         let Some(last) = events.last() else { return };
         self.head = self.head.max(last.seq);
         self.patience = OUR_TURN;
@@ -134,20 +134,26 @@ impl Shard {
 
     /// The next events, as far as they are in memory without a gap, at most `limit`; none when the next one is
     /// missing.
-    pub(crate) fn fed(&self, limit: usize) -> Vec<&Recorded> {
+    pub(crate) fn fed(&self, limit: usize) -> Vec<Stretch> {
         let mut next = self.at + 1;
-        let mut events = Vec::new();
-        for event in self.waiting.iter().flat_map(|batch| batch.iter()) {
-            if event.seq < next {
-                continue;
+        let end = next + limit as u64;
+        let mut stretches = Vec::new();
+        for batch in &self.waiting {
+            let from = batch.partition_point(|event| event.seq < next);
+            let wanted = (next..end).zip(&batch[from..]);
+            let fit = wanted.take_while(|(seq, event)| event.seq == *seq).count();
+            if fit > 0 {
+                next += fit as u64;
+                stretches.push(Stretch {
+                    batch: Arc::clone(batch),
+                    range: from..from + fit,
+                });
             }
-            if event.seq > next || events.len() == limit {
+            if from + fit < batch.len() {
                 break;
             }
-            events.push(event);
-            next += 1;
         }
-        events
+        stretches
     }
 
     /// This much is in the tables now.
@@ -195,12 +201,10 @@ impl Shard {
 }
 
 /// As many events as can be understood, and why not more.
-pub(crate) fn understand<'a>(
-    events: impl IntoIterator<Item = &'a Recorded>,
-) -> (Vec<Understood>, Option<String>) {
+pub(crate) fn understand(events: &[Recorded]) -> (Vec<Understood>, Option<String>) {
     let mut understood = Vec::new();
     for event in events {
-        match Understood::new(event) {
+        match Understood::read(event) {
             Ok(event) => understood.push(event),
             Err(error) => return (understood, Some(error.to_string())),
         }

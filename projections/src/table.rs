@@ -2,6 +2,8 @@
 //! memory to one patch per row (the last value wins), so a task that goes from submitted to finished inside
 //! a batch costs one row write.
 
+use std::fmt::Write as _;
+
 use domain::{Fact, Timestamp};
 
 use crate::Error;
@@ -143,19 +145,23 @@ impl Table {
 
     /// The statement that lays patches over rows: a column that a patch does not set stays as it is.
     pub(crate) fn upsert(&self, name: &str, from: &str) -> String {
-        let set = self.columns.iter().map(|Column { name, kind }| {
-            let value = format!("COALESCE(excluded.{name}, old.{name})");
-            match kind {
-                Kind::Int => format!("{name} = NULLIF({value}, {CLEARED})"),
-                Kind::Text => format!("{name} = {value}"),
-            }
-        });
-        format!(
-            "INSERT INTO {name} AS old ({}) {from} ON CONFLICT ({}) DO UPDATE SET {}",
+        let mut sql = format!(
+            "INSERT INTO {name} AS old ({}) {from} ON CONFLICT ({}) DO UPDATE SET ",
             self.list(),
             self.key_list(KEY),
-            set.collect::<Vec<_>>().join(", ")
-        )
+        );
+        for (index, Column { name, kind }) in self.columns.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            // Writing to a string does not fail.
+            let _ = match kind {
+                Kind::Int => write!(
+                    sql,
+                    "{comma}{name} = NULLIF(COALESCE(excluded.{name}, old.{name}), {CLEARED})"
+                ),
+                Kind::Text => write!(sql, "{comma}{name} = COALESCE(excluded.{name}, old.{name})"),
+            };
+        }
+        sql
     }
 
     /// The statement that removes the rows whose keys begin with one of these, `length` columns long.

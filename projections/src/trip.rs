@@ -22,36 +22,41 @@ const ROWS: usize = 4;
 /// The most shards, for the same reason.
 const SHARDS: usize = 2;
 
-/// Moves the checkpoints and writes the rows, all or nothing, and brings back the runs that were asked for.
-/// Answers nothing when this is no batch for one trip.
-pub(crate) async fn write(
+/// Whether this is a batch for one trip.
+pub(crate) fn is_enough(
     database: &Database,
     advances: &[Advance],
     patches: &[(&'static Table, Patches)],
-    asked: &[InstanceId],
-) -> Result<Option<Written>, Error> {
+) -> bool {
     if patches.iter().any(|(_, patches)| patches.removes()) {
-        return Ok(None);
+        return false;
     }
+    match database {
+        Database::Sqlite { .. } => {
+            advances.len() <= SHARDS && patches.iter().all(|(_, patches)| patches.len() <= ROWS)
+        }
+        Database::Postgres { .. } => true,
+    }
+}
+
+/// Moves the checkpoints and writes the rows, all or nothing, and brings back the runs that were asked for.
+pub(crate) async fn write(
+    database: &Database,
+    advances: &[Advance],
+    patches: Vec<(&'static Table, Patches)>,
+    asked: &[InstanceId],
+) -> Result<Written, Error> {
     let moves = checkpoints::moves(advances);
-    let filled = patches.iter().filter(|(_, patches)| !patches.is_empty());
+    let filled = patches.into_iter().filter(|(_, it)| !it.is_empty());
     let tables: Vec<(&Table, Batch)> = filled
-        .map(|(table, patches)| (*table, patches.to_rows()))
+        .map(|(table, patches)| (table, patches.into_rows()))
         .collect();
     match database {
         Database::Sqlite { writers, .. } => {
-            let small = |(_, rows): &(&Table, Batch)| rows.rows.len() <= ROWS;
-            if advances.len() > SHARDS || !tables.iter().all(small) {
-                return Ok(None);
-            }
-            on_sqlite(database, writers, &moves, &tables, asked)
-                .await
-                .map(Some)
+            on_sqlite(database, writers, moves, tables, asked).await
         }
         Database::Postgres { writers, .. } => {
-            on_postgres(database, writers, &moves, &tables, asked)
-                .await
-                .map(Some)
+            on_postgres(database, writers, &moves, &tables, asked).await
         }
     }
 }
@@ -61,12 +66,12 @@ pub(crate) async fn write(
 async fn on_sqlite(
     database: &Database,
     writers: &Connections<Sqlite>,
-    moves: &Batch,
-    tables: &[(&Table, Batch)],
+    moves: Batch,
+    tables: Vec<(&Table, Batch)>,
     asked: &[InstanceId],
 ) -> Result<Written, Error> {
     let of = |batch: &Batch| values(batch.rows.len(), batch.kinds.len());
-    let first = checkpoints::move_or_fail(database, &of(moves));
+    let first = checkpoints::move_or_fail(database, &of(&moves));
     let upserts = tables
         .iter()
         .map(|(table, rows)| table.upsert(&database.qualified(table.name), &of(rows)));
@@ -76,13 +81,10 @@ async fn on_sqlite(
     if !asked.is_empty() {
         sql = format!("{sql}; {question}");
     }
-    let rows = std::iter::once(moves).chain(tables.iter().map(|(_, rows)| rows));
-    let mut query = rows.fold(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), |query, batch| {
-        bind_cells(query, batch.rows.iter().flatten())
-    });
-    if !asked.is_empty() {
-        query = bind_cells(query, std::iter::once(&ids));
-    }
+    let batches = std::iter::once(moves).chain(tables.into_iter().map(|(_, rows)| rows));
+    let cells = batches.flat_map(|batch| batch.rows).flatten();
+    let cells = cells.chain((!asked.is_empty()).then_some(ids));
+    let query = bind_cells(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), cells);
     let mut lent = writers.lend().await?;
     let written = query.fetch_all(&mut *lent).await;
     // Of what was begun nothing may stay: neither the transaction nor, should it not end, the connection.

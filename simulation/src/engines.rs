@@ -335,7 +335,9 @@ impl World {
     fn carry_out(&mut self, engine: usize, output: Output) {
         self.audit_output(engine, &output);
         match output {
-            Output::Append { generation, append } => self.send_append(engine, generation, append),
+            Output::Append {
+                generation, append, ..
+            } => self.send_append(engine, generation, append),
             Output::Load { shard, generation } => self.load(engine, shard, generation),
             Output::Prove {
                 shard,

@@ -5,6 +5,7 @@
 //! order and content; it does not prove who wrote (that is the lease's business).
 
 use std::fmt;
+use std::sync::Arc;
 
 use domain::{Fact, ShardId, Timestamp};
 
@@ -16,7 +17,7 @@ pub struct Hash(pub [u8; 32]);
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
 
@@ -58,7 +59,7 @@ impl Chain {
         shard: ShardId,
         fact: &Fact,
         sequence: u64,
-        metadata: &str,
+        metadata: impl Into<Arc<str>>,
         recorded_at: Timestamp,
     ) -> Recorded {
         let mut event = Recorded {
@@ -66,10 +67,10 @@ impl Chain {
             seq: self.head + 1,
             stream: fact.stream(),
             sequence,
-            event_type: fact.event_type().to_owned(),
+            event_type: fact.event_type().into(),
             event_version: fact.event_version(),
-            payload: fact.payload(),
-            metadata: metadata.to_owned(),
+            payload: fact.payload().into(),
+            metadata: metadata.into(),
             recorded_at,
             hash: self.hash,
         };
@@ -168,10 +169,10 @@ mod tests {
             |event| event.stream.kind = domain::AggregateType::Trigger,
             |event| event.stream.id.push('1'),
             |event| event.sequence += 1,
-            |event| event.event_type.push('x'),
+            |event| event.event_type.to_mut().push('x'),
             |event| event.event_version += 1,
-            |event| event.payload.push(' '),
-            |event| event.metadata.push(' '),
+            |event| event.payload = format!("{} ", event.payload).into(),
+            |event| event.metadata = format!("{} ", event.metadata).into(),
             |event| event.recorded_at.0 += 1,
         ];
         for change in changes {
@@ -190,8 +191,8 @@ mod tests {
     fn text_that_moves_from_one_field_to_the_next_is_another_event() {
         let event = record(&mut Chain::start(), 1);
         let moved = Recorded {
-            payload: format!("{}{}", event.payload, "{"),
-            metadata: event.metadata[1..].to_owned(),
+            payload: format!("{}{}", event.payload, "{").into(),
+            metadata: event.metadata[1..].into(),
             ..event.clone()
         };
         assert!(Chain::start().check(&moved).is_err());

@@ -14,6 +14,7 @@ pub mod log;
 pub mod memory;
 pub mod sql;
 pub mod standing;
+pub mod understood;
 pub mod upcast;
 pub mod verify;
 
@@ -25,4 +26,5 @@ pub use log::{
 pub use memory::MemoryLog;
 pub use sql::{Database, OpenOptions, SqlLog};
 pub use standing::{Standing, Stood};
+pub use understood::Understood;
 pub use verify::{Report, verify};

@@ -1,5 +1,8 @@
 //! What a log is: the one door through which events become durable, and the ways to read them back.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::{AggregateType, InstanceId, ShardId, StreamId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -20,13 +23,13 @@ pub struct Recorded {
     /// Its place in that aggregate's stream: 1, 2, 3, ... without a gap.
     pub sequence: u64,
     /// The event's name, for example `started`.
-    pub event_type: String,
+    pub event_type: Cow<'static, str>,
     /// The version of the event's shape.
     pub event_version: u32,
     /// The event as JSON text, byte for byte as it was hashed.
-    pub payload: String,
+    pub payload: Arc<str>,
     /// Who, why and in which trace, as JSON text: see [`Metadata`].
-    pub metadata: String,
+    pub metadata: Arc<str>,
     /// When the owner decided it.
     pub recorded_at: Timestamp,
     /// BLAKE3 over the previous event's hash in this shard and everything above.
@@ -117,15 +120,13 @@ impl Append {
                 ));
             }
             // SQL text cannot hold it, and our JSON never does: it writes \u0000.
-            if [
+            let texts: [&str; 4] = [
                 &event.stream.id,
                 &event.event_type,
                 &event.payload,
                 &event.metadata,
-            ]
-            .iter()
-            .any(|t| t.contains('\0'))
-            {
+            ];
+            if texts.iter().any(|text| text.contains('\0')) {
                 return Some(format!("event {seq} holds a NUL character"));
             }
         }
@@ -278,7 +279,7 @@ pub trait Log: Send + Sync + 'static {
 
 /// A shared log is a log.
 #[async_trait]
-impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
+impl<L: Log + ?Sized> Log for Arc<L> {
     fn shards(&self) -> u16 {
         (**self).shards()
     }

@@ -33,10 +33,10 @@ impl Golden {
                 id: id(kind).to_owned(),
             },
             sequence: 1,
-            event_type: event_type.to_owned(),
+            event_type: event_type.to_owned().into(),
             event_version: version.parse().unwrap(),
-            payload: fs::read_to_string(path).unwrap(),
-            metadata: "{}".to_owned(),
+            payload: fs::read_to_string(path).unwrap().into(),
+            metadata: "{}".into(),
             recorded_at: Timestamp(0),
             hash: Hash([0; 32]),
         };

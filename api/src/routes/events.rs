@@ -194,7 +194,7 @@ fn ends(event: &Recorded) -> Option<bool> {
     if event.stream.kind != AggregateType::WorkflowInstance {
         return None;
     }
-    match event.event_type.as_str() {
+    match &*event.event_type {
         "finished" => Some(true),
         "restarted" => Some(false),
         _ => None,

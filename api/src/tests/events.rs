@@ -50,7 +50,7 @@ async fn events_of_a_run_are_shown_exactly_as_recorded() {
         assert_eq!(item["aggregate_type"], event.stream.kind.name());
         assert_eq!(item["aggregate_id"], event.stream.id);
         assert_eq!(item["sequence"], event.sequence);
-        assert_eq!(item["event_type"], event.event_type);
+        assert_eq!(item["event_type"], &*event.event_type);
         assert_eq!(item["event_version"], event.event_version);
         assert_eq!(item["hash"], event.hash.to_string());
         assert!(

@@ -106,7 +106,9 @@ impl Outside {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Append { generation, append } => self.happened.push_back(Input::Appended {
+            Output::Append {
+                generation, append, ..
+            } => self.happened.push_back(Input::Appended {
                 shard: append.shard,
                 generation,
                 head: append.after.head + append.events.len() as u64,

@@ -1,12 +1,9 @@
 //! From decisions to effects: what a task owes is noted when it is decided and leaves when it is durable.
 
-use std::collections::HashSet;
-
 use domain::run::{self, Run, Step, TaskCommand};
 use domain::task_instance::Obligation;
 use domain::{
-    Aggregate, AttemptId, Fact, InstanceId, Rejection, ShardId, TaskId, Timestamp,
-    workflow_instance,
+    Aggregate, AttemptId, InstanceId, Rejection, ShardId, TaskId, Timestamp, workflow_instance,
 };
 use proto::worker::{Ack, Dispatch, EngineMessage, Kill, engine_message};
 use store::Metadata;
@@ -16,6 +13,7 @@ use super::letters::letter_of;
 use super::lookups::Inquiry;
 use super::offers::offer_backoff;
 use super::shard::{Effect, Shard};
+use super::touched::Touched;
 use super::{Core, Output, SessionId, Timer, wire};
 use crate::contained::contained;
 
@@ -58,32 +56,30 @@ impl Core {
                 return Ok(0);
             }
         };
-        if !steps.is_empty() {
-            shard.record(now, &steps, by);
-            self.after(now, instance, &steps);
+        let decided = steps.len();
+        if decided > 0 {
+            let touched = Touched::by(&steps);
+            shard.record(now, steps, by);
+            self.after(now, instance, &touched);
         }
-        Ok(steps.len())
+        Ok(decided)
     }
 
     /// What follows from what was decided: what is owed, what the runs below are told, and what the run
     /// above is told.
-    pub(super) fn after(&mut self, now: Timestamp, instance: InstanceId, steps: &[Step]) {
-        self.note_owed(now, instance, steps);
-        for order in self.orders_after(instance, steps) {
+    pub(super) fn after(&mut self, now: Timestamp, instance: InstanceId, touched: &Touched) {
+        self.note_owed(now, instance, touched);
+        for order in self.orders_after(instance, touched) {
             self.order(now, order);
         }
-        let finished = steps.iter().any(|step| {
-            matches!(
-                &step.fact,
-                Fact::Workflow(_, workflow_instance::Event::Finished { .. })
-            )
-        });
         let run = self
             .shards
             .get(&instance.shard())
             .and_then(|shard| shard.run(instance));
         let ended = run.is_some_and(Run::has_ended);
-        if finished && let Some((parent, end)) = run.and_then(Run::end_for_parent) {
+        if touched.finished
+            && let Some((parent, end)) = run.and_then(Run::end_for_parent)
+        {
             let task = TaskId {
                 instance: parent.instance,
                 task: parent.task,
@@ -97,8 +93,7 @@ impl Core {
 
     /// What the runs below are told: all of them when the whole run changes its mind, else those of the
     /// tasks that were touched.
-    fn orders_after(&self, instance: InstanceId, steps: &[Step]) -> Vec<Order> {
-        use workflow_instance::Event;
+    fn orders_after(&self, instance: InstanceId, touched: &Touched) -> Vec<Order> {
         let Some(run) = self
             .shards
             .get(&instance.shard())
@@ -106,26 +101,12 @@ impl Core {
         else {
             return Vec::new();
         };
-        let turns = steps.iter().any(|step| {
-            matches!(
-                &step.fact,
-                Fact::Workflow(
-                    _,
-                    Event::PauseRequested { .. }
-                        | Event::BlockRequested { .. }
-                        | Event::StopRequested { .. }
-                )
-            )
-        });
-        let orders: Vec<Order> = if turns {
+        let orders: Vec<Order> = if touched.turns {
             let tasks = run.definition().spec().tasks.iter();
             tasks.flat_map(|spec| orders_of(run, spec.code)).collect()
         } else {
-            let touched = touched(steps);
-            touched
-                .into_iter()
-                .flat_map(|task| orders_of(run, task.task))
-                .collect()
+            let tasks = touched.tasks.iter();
+            tasks.flat_map(|task| orders_of(run, task.task)).collect()
         };
         orders
             .into_iter()
@@ -134,11 +115,8 @@ impl Core {
     }
 
     /// What the run and its touched tasks owe now, in place of what they owed before.
-    pub(super) fn note_owed(&mut self, now: Timestamp, instance: InstanceId, steps: &[Step]) {
-        let whole = steps
-            .iter()
-            .any(|step| matches!(step.fact, Fact::Workflow(..)));
-        for task in self.by_urgency(instance, touched(steps)) {
+    pub(super) fn note_owed(&mut self, now: Timestamp, instance: InstanceId, touched: &Touched) {
+        for task in self.by_urgency(instance, touched.tasks.clone()) {
             let owed = self
                 .shards
                 .get(&instance.shard())
@@ -163,7 +141,7 @@ impl Core {
                 self.owe(now, task, obligation);
             }
         }
-        if whole {
+        if touched.whole {
             let owed: Vec<workflow_instance::Obligation> = self
                 .shards
                 .get(&instance.shard())
@@ -540,17 +518,4 @@ impl Core {
             message: EngineMessage { body: Some(body) },
         });
     }
-}
-
-/// The tasks that the steps are about, each once, in the order in which they come up.
-fn touched(steps: &[Step]) -> Vec<TaskId> {
-    let mut seen = HashSet::with_capacity(steps.len());
-    let tasks = steps.iter().filter_map(|step| {
-        if let Fact::Task(task, _) = &step.fact {
-            Some(*task)
-        } else {
-            None
-        }
-    });
-    tasks.filter(|task| seen.insert(*task)).collect()
 }

@@ -13,7 +13,7 @@ use domain::{
     Corrupt, DefinitionCode, InstanceId, Rejection, ShardId, TaskCode, TaskId, Timestamp,
 };
 use proto::worker::{EngineMessage, Hello, WorkerMessage};
-use store::{Append, AppendError, Chain, Member, Metadata, Standing};
+use store::{Append, AppendError, Chain, Member, Metadata, Standing, Understood};
 
 use super::children::Order;
 use super::letters::{Kept, Letter};
@@ -303,6 +303,8 @@ pub enum Output {
         generation: u64,
         /// What to write.
         append: Append,
+        /// What its events say, for those who fold them. It is true when they are durable.
+        told: Vec<Understood>,
     },
     /// Read a whole shard.
     Load {

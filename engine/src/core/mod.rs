@@ -25,6 +25,7 @@ mod silence;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod touched;
 pub(crate) mod wire;
 mod workers;
 
@@ -227,9 +228,13 @@ impl Core {
         loop {
             self.give_out(now);
             for shard in self.shards.values_mut() {
-                if let Some(append) = shard.take_unsent() {
+                if let Some((append, told)) = shard.take_unsent() {
                     let generation = shard.generation;
-                    self.out.push(Output::Append { generation, append });
+                    self.out.push(Output::Append {
+                        generation,
+                        append,
+                        told,
+                    });
                 }
             }
             let all: Vec<ShardId> = self.shards.keys().copied().collect();

@@ -10,6 +10,7 @@ use domain::{Aggregate, DefinitionCode, Fact, InstanceId, Rejection, ShardId, Ti
 
 use super::inputs::{Answer, Asked, Input, Refusal, Request, Ticket};
 use super::shard::{Effect, Shard};
+use super::touched::Touched;
 use super::{Core, Output};
 
 impl Core {
@@ -168,8 +169,9 @@ impl Core {
                         shard.record_fact(now, Fact::Trigger(key.clone(), event), 1, &by);
                     }
                 }
-                shard.record(now, &steps, &by);
-                self.after(now, instance, &steps);
+                let touched = Touched::by(&steps);
+                shard.record(now, steps, &by);
+                self.after(now, instance, &touched);
                 if let Some(shard) = self.shards.get_mut(&id) {
                     let head = shard.head();
                     reply(

@@ -14,7 +14,7 @@ use domain::workflow_definition::WorkflowDefinition;
 use domain::{
     AttemptId, Corrupt, DefinitionCode, Fact, InstanceId, ShardId, Tally, TaskId, Timestamp,
 };
-use store::{Append, Chain, Metadata, Recorded, Standing};
+use store::{Append, Chain, Metadata, Recorded, Standing, Understood};
 
 use super::children::{Order, orders_of};
 use super::inputs::{Answer, Asked, Image, Input, Refusal, SessionId, Ticket};
@@ -77,6 +77,8 @@ pub(super) struct Memory {
     pub(super) absent: BTreeSet<InstanceId>,
     /// Decided and not yet handed to the log.
     unsent: Vec<Recorded>,
+    /// What those say.
+    untold: Vec<Understood>,
     /// What happened in those.
     uncounted: Tally,
     /// Where the chain was before those.
@@ -222,6 +224,7 @@ impl Shard {
             leaving: BTreeMap::new(),
             absent: BTreeSet::new(),
             unsent: Vec::new(),
+            untold: Vec::new(),
             uncounted: Tally::default(),
             sent: image.chain,
         });
@@ -315,31 +318,30 @@ impl Shard {
     }
 
     /// Takes down what was decided; it is durable when the log says so.
-    pub(super) fn record(&mut self, now: Timestamp, steps: &[Step], by: &Metadata) {
+    pub(super) fn record(&mut self, now: Timestamp, steps: Vec<Step>, by: &Metadata) {
         if steps.is_empty() {
             return;
         }
         // Three strings: there is nothing in it that JSON cannot write.
-        let metadata = serde_json::to_string(by).unwrap_or_default();
+        let metadata: Arc<str> = serde_json::to_string(by).unwrap_or_default().into();
         if let Some(memory) = &mut self.memory {
-            for step in steps {
-                let recorded =
-                    memory
-                        .chain
-                        .record(self.id, &step.fact, step.sequence, &metadata, now);
+            for Step { fact, sequence } in steps {
+                let by = Arc::clone(&metadata);
+                let recorded = memory.chain.record(self.id, &fact, sequence, by, now);
+                memory.uncounted.count(&fact);
+                memory.untold.push(Understood::of(&recorded, fact));
                 memory.unsent.push(recorded);
-                memory.uncounted.count(&step.fact);
             }
         }
     }
 
     /// Takes down one fact of a stream that is no run's.
     pub(super) fn record_fact(&mut self, now: Timestamp, fact: Fact, sequence: u64, by: &Metadata) {
-        self.record(now, &[Step { fact, sequence }], by);
+        self.record(now, vec![Step { fact, sequence }], by);
     }
 
-    /// What was decided since the last call, as the log is to take it.
-    pub(super) fn take_unsent(&mut self) -> Option<Append> {
+    /// What was decided since the last call, as the log is to take it, and what that says.
+    pub(super) fn take_unsent(&mut self) -> Option<(Append, Vec<Understood>)> {
         let (shard, epoch) = (self.id, self.epoch);
         let memory = self.memory.as_mut()?;
         if memory.unsent.is_empty() {
@@ -347,15 +349,17 @@ impl Shard {
         }
         let after = std::mem::replace(&mut memory.sent, memory.chain);
         let events = std::mem::take(&mut memory.unsent);
+        let told = std::mem::take(&mut memory.untold);
         let counted = Box::new(std::mem::take(&mut memory.uncounted));
         let head = memory.chain.head;
         self.waiting.push_back((head, true, Effect::Count(counted)));
-        Some(Append {
+        let append = Append {
             shard,
             epoch,
             after,
             events,
-        })
+        };
+        Some((append, told))
     }
 
     /// Something was decided and not yet handed to the log.

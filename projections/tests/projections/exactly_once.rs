@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use projections::Projections;
-use store::{Database, Log, Recorded};
+use store::{Database, Log, Understood};
 use tests::postgres::Cluster;
 use tokio::runtime::Runtime;
 
@@ -31,7 +31,7 @@ async fn a_feed_with_gaps_repeats_and_disorder_changes_nothing() {
         let mut dice = Dice(11);
         let projections = place.open().await;
         let (feed, runner) = projections.spawn(log(&world));
-        let mut kept: Vec<Arc<[Recorded]>> = Vec::new();
+        let mut kept: Vec<Arc<[Understood]>> = Vec::new();
         for _ in 0..20 {
             for batch in world.play(&mut dice, 200).await {
                 match dice.below(4) {
@@ -64,7 +64,10 @@ async fn what_was_fed_is_folded_before_the_runner_stops() {
         let (feed, runner) = projections.spawn(log(&world));
         // A batch of two shards is not what is asked for, and is understood all the same.
         let run = batches.remove(0);
-        let mixed = definition.into_iter().chain(run.iter().cloned());
+        let definition = definition
+            .iter()
+            .map(|event| Understood::read(event).unwrap());
+        let mixed = definition.chain(run.iter().cloned());
         feed.try_send(mixed.collect()).unwrap();
         for batch in batches {
             feed.try_send(batch).unwrap();

@@ -107,7 +107,7 @@ async fn chance_brings_every_event_that_needs_no_other_run() {
     let events = world.events().await;
     let seen: BTreeSet<_> = events
         .iter()
-        .map(|event| (event.stream.kind.name(), event.event_type.as_str()))
+        .map(|event| (event.stream.kind.name(), &*event.event_type))
         .collect();
     let of = |kind: &'static str, names: &'static [&'static str]| {
         names.iter().map(move |name| (kind, *name))

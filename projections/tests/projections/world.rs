@@ -18,7 +18,7 @@ use domain::{
 use projections::{Projections, Reader, Runner};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
-use store::{Append, Chain, Database, FaultyLog, Log, MemoryLog, Recorded};
+use store::{Append, Chain, Database, FaultyLog, Log, MemoryLog, Recorded, Understood};
 use tempfile::TempDir;
 
 use crate::chance::{Dice, random};
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// Appends a version of the definition.
-    pub(crate) async fn define(&mut self, version: u32) -> Arc<[Recorded]> {
+    pub(crate) async fn define(&mut self, version: u32) -> Arc<[Understood]> {
         let event = workflow_definition::Event::Defined {
             version,
             workflow: self.workflow.spec().clone(),
@@ -149,7 +149,10 @@ impl World {
     }
 
     /// Appends facts of one shard that nobody has decided.
-    pub(crate) async fn tell(&mut self, facts: impl IntoIterator<Item = Fact>) -> Arc<[Recorded]> {
+    pub(crate) async fn tell(
+        &mut self,
+        facts: impl IntoIterator<Item = Fact>,
+    ) -> Arc<[Understood]> {
         let step = |fact: Fact| {
             let sequence = self.sequences.entry(fact.stream()).or_default();
             *sequence += 1;
@@ -163,7 +166,7 @@ impl World {
     }
 
     /// Appends what the task group answers.
-    async fn ask_group(&mut self, command: task_group::Command) -> Option<Arc<[Recorded]>> {
+    async fn ask_group(&mut self, command: task_group::Command) -> Option<Arc<[Understood]>> {
         let events = self.group.decide(&command).unwrap();
         for event in &events {
             self.group = std::mem::take(&mut self.group).evolve(event).unwrap();
@@ -178,21 +181,24 @@ impl World {
         Some(self.tell(facts).await)
     }
 
-    /// Appends facts of one shard, as an engine does.
-    pub(crate) async fn append(&mut self, steps: &[Step]) -> Arc<[Recorded]> {
+    /// Appends facts of one shard, as an engine does. Answers what an engine tells of them.
+    pub(crate) async fn append(&mut self, steps: &[Step]) -> Arc<[Understood]> {
         let shard = steps[0].fact.shard(SHARDS);
         let (epoch, chain) = self.chains.get_mut(&shard).unwrap();
         let after = *chain;
         let record = |step: &Step| chain.record(shard, &step.fact, step.sequence, "{}", self.now);
         let events: Vec<_> = steps.iter().map(record).collect();
+        let told = events.iter().zip(steps);
+        let told = told.map(|(event, step)| Understood::of(event, step.fact.clone()));
+        let told = told.collect();
         let append = Append {
             shard,
             epoch: *epoch,
             after,
-            events: events.clone(),
+            events,
         };
         self.log.append(append).await.unwrap();
-        events.into()
+        told
     }
 
     /// Appends an event of a kind that no program knows, and answers the place before it.
@@ -207,7 +213,7 @@ impl World {
             .remove(0);
         strange.seq += 1;
         strange.sequence += 1;
-        "danced".clone_into(&mut strange.event_type);
+        strange.event_type = "danced".into();
         strange.recorded_at = self.now;
         let append = Append {
             shard,
@@ -220,7 +226,7 @@ impl World {
     }
 
     /// Submits a run and plays it to some end. Answers what was appended, batch by batch.
-    pub(crate) async fn play(&mut self, dice: &mut Dice, most: usize) -> Vec<Arc<[Recorded]>> {
+    pub(crate) async fn play(&mut self, dice: &mut Dice, most: usize) -> Vec<Arc<[Understood]>> {
         let shard = ShardId(dice.below(usize::from(SHARDS)) as u16);
         let number = self.numbers.entry(shard).or_default();
         *number += 1;
@@ -269,7 +275,7 @@ impl World {
         &mut self,
         run: &Run,
         dice: &mut Dice,
-        appended: &mut Vec<Arc<[Recorded]>>,
+        appended: &mut Vec<Arc<[Understood]>>,
     ) -> Option<Command> {
         use domain::run::Obligation::{Run as OfRun, Task as OfTask};
         use task_instance::Obligation as Owed;

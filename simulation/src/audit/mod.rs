@@ -242,7 +242,7 @@ impl World {
             let domain::Fact::Task(_, fact) = &entry.fact else {
                 return false;
             };
-            fact.attempt() == attempt.number && wanted.contains(&entry.event.event_type.as_str())
+            fact.attempt() == attempt.number && wanted.contains(&&*entry.event.event_type)
         });
         hold(Claim::DurableFirst, found, || {
             format!("{}, which is not in the log", said(message, attempt))
@@ -251,7 +251,7 @@ impl World {
 
     fn says(&self, stream: &StreamId, names: &[&str]) -> bool {
         let mut events = self.ledger.stream(stream);
-        events.any(|entry| names.contains(&entry.event.event_type.as_str()))
+        events.any(|entry| names.contains(&&*entry.event.event_type))
     }
 }
 

@@ -158,7 +158,7 @@ impl World {
     fn audit_append(&mut self, engine: usize, append: &Append) {
         for event in &append.events {
             let of_worker = ["lost", "dispatch_requested", "adopted"];
-            if !of_worker.contains(&event.event_type.as_str()) {
+            if !of_worker.contains(&&*event.event_type) {
                 continue;
             }
             let fact = event

@@ -123,6 +123,7 @@ impl<A: Aggregate> EventStore<Hosted<A>> for HotStore<A> {
         let claim = Claim::take(self, &id, sequence).ok_or(AggregateError::AggregateConflict)?;
         let stream = Self::stream_id(&id);
         let texts = serde_json::to_string(&metadata).map_err(PersistenceError::from)?;
+        let texts: Arc<str> = texts.into();
         let facts = events
             .iter()
             .map(|Said(event)| fact(&stream, event))
@@ -130,7 +131,7 @@ impl<A: Aggregate> EventStore<Hosted<A>> for HotStore<A> {
         let record = |chain: &mut Chain, shard, at| {
             let numbered = (sequence + 1..).zip(&facts);
             numbered
-                .map(|(sequence, fact)| chain.record(shard, fact, sequence, &texts, at))
+                .map(|(sequence, fact)| chain.record(shard, fact, sequence, Arc::clone(&texts), at))
                 .collect()
         };
         self.repository

@@ -173,7 +173,7 @@ fn serialized(event: Recorded, fact: &Fact) -> Result<SerializedEvent, Persisten
         aggregate_id: event.stream.id,
         sequence: event.sequence as usize,
         aggregate_type: event.stream.kind.name().to_owned(),
-        event_type: event.event_type,
+        event_type: event.event_type.into_owned(),
         event_version: fact.event_version().to_string(),
         payload: serde_json::from_str(&fact.payload())?,
         metadata: serde_json::from_str(&event.metadata)?,
@@ -231,7 +231,7 @@ impl PersistedEventRepository for Repository {
                     shard,
                     fact,
                     event.sequence as u64,
-                    &event.metadata.to_string(),
+                    event.metadata.to_string(),
                     at,
                 )
             };

@@ -87,7 +87,7 @@ impl<'a> Columns<'a> {
             columns.recorded_at.push(event.recorded_at.micros());
             columns.hash.push(&event.hash.0);
             match blob(&event.payload) {
-                None => columns.payload.push(event.payload.as_str().into()),
+                None => columns.payload.push((&*event.payload).into()),
                 Some((reference, blob)) => {
                     columns.payload.push(reference.into());
                     columns.blob_shard.push(shard);

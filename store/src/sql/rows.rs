@@ -95,10 +95,10 @@ pub(super) fn recorded(row: EventRow) -> Result<Recorded, LogError> {
         seq: seq as u64,
         stream: StreamId { kind, id },
         sequence: sequence as u64,
-        event_type,
+        event_type: event_type.into(),
         event_version: event_version as u32,
-        payload,
-        metadata,
+        payload: payload.into(),
+        metadata: metadata.into(),
         recorded_at: Timestamp(recorded_at),
         hash: Hash(hash),
     })
@@ -126,7 +126,7 @@ pub(super) fn resolve(
         if blake3::hash(body.1.as_bytes()).to_hex().as_str() != digest {
             return Err(fail("is not what was stored: it has another digest"));
         }
-        event.payload.clone_from(&body.1);
+        event.payload = body.1.as_str().into();
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! travel many to a statement, and short lists as one JSON text each.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use domain::ShardId;
 use serde::Serialize;
@@ -71,16 +71,15 @@ pub(super) async fn commit(
     connection: &mut SqliteConnection,
     groups: &[Group],
 ) -> Result<Vec<ShardId>, Failure> {
-    let wanted = wanted(groups)?;
+    let wanted = Arc::<str>::from(wanted(groups));
     let events: Vec<&Recorded> = groups.iter().flat_map(Group::events).collect();
     let is_large = |event: &&Recorded| blob(&event.payload).is_some();
     if events.len() <= MOST && !events.iter().any(is_large) {
         let sql = COMMITS[events.len() - 1].as_str();
-        let query = events
-            .iter()
-            .fold(sqlx::query(sql).bind(&wanted), |query, event| {
-                bind(query, event, event.payload.clone())
-            });
+        let query = events.iter().fold(
+            sqlx::query(sql).bind(Arc::clone(&wanted)),
+            |query, event| bind(query, event, Arc::clone(&event.payload)),
+        );
         match query.execute(&mut *connection).await {
             Ok(_) => return Ok(groups.iter().map(|group| group.shard).collect()),
             // Of what was begun nothing may stay. Then it is found out what of it can be written.
@@ -107,20 +106,20 @@ fn is_refusal(error: &sqlx::Error) -> bool {
 }
 
 /// Where each shard is to go, and from where, as [`MOVE`] takes it.
-fn wanted(groups: &[Group]) -> Result<String, Failure> {
-    let wanted = groups.iter().map(|group| {
-        let (after, end) = (group.after, group.end());
-        let hashes = (after.hash.to_string(), end.hash.to_string());
-        (
-            group.shard.0,
-            group.epoch,
-            after.head,
-            hashes.0,
-            end.head,
-            hashes.1,
-        )
-    });
-    json(&wanted.collect::<Vec<_>>())
+fn wanted(groups: &[Group]) -> String {
+    let mut wanted = String::with_capacity(groups.len() * 256);
+    for group in groups {
+        let (shard, epoch, after, end) = (group.shard, group.epoch, group.after, group.end());
+        let comma = if wanted.is_empty() { '[' } else { ',' };
+        // Writing to a string does not fail.
+        let _ = write!(
+            wanted,
+            "{comma}[{shard},{epoch},{},\"{}\",{},\"{}\"]",
+            after.head, after.hash, end.head, end.hash
+        );
+    }
+    wanted.push(']');
+    wanted
 }
 
 /// Writes the groups whose shards are where the writer says, and no others.
@@ -179,10 +178,10 @@ async fn insert<'a>(
     let mut query = sqlx::query(INSERTS[events.len() - 1].as_str());
     for event in events {
         let payload = match blob(&event.payload) {
-            None => event.payload.clone(),
+            None => Arc::clone(&event.payload),
             Some((reference, blob)) => {
                 blobs.push(blob);
-                reference
+                reference.into()
             }
         };
         query = bind(query, event, payload);
@@ -193,18 +192,20 @@ async fn insert<'a>(
 
 type Bound<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-/// The columns of one event, in the order of [`INSERTS`].
-fn bind<'q>(query: Bound<'q>, event: &'q Recorded, payload: String) -> Bound<'q> {
+/// The columns of one event, in the order of [`INSERTS`]. Shared texts are bound as they are; of others sqlx
+/// would make two copies.
+fn bind<'q>(query: Bound<'q>, event: &Recorded, payload: Arc<str>) -> Bound<'q> {
+    let text = |text: &str| Arc::<str>::from(text);
     query
         .bind(i32::from(event.shard.0))
         .bind(event.seq as i64)
-        .bind(event.stream.kind.name())
-        .bind(event.stream.id.as_str())
+        .bind(text(event.stream.kind.name()))
+        .bind(text(&event.stream.id))
         .bind(event.sequence as i64)
-        .bind(event.event_type.as_str())
+        .bind(text(&event.event_type))
         .bind(i64::from(event.event_version))
         .bind(payload)
-        .bind(event.metadata.as_str())
+        .bind(Arc::clone(&event.metadata))
         .bind(event.recorded_at.micros())
         .bind(event.hash.0.as_slice())
 }

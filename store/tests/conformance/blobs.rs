@@ -42,8 +42,8 @@ pub(crate) async fn a_large_payload_comes_back_byte_for_byte(world: World) {
 pub(crate) async fn a_payload_that_looks_like_a_reference_is_not_one(world: World) {
     let mut writer = world.writer("a").await;
     let mut append = writer.record(&[writer.task(1, 1), writer.task(1, 2)]);
-    append.events[0].payload = format!(r#"{{"$blob":"{}"}}"#, "0".repeat(64));
-    append.events[1].payload = r#"{"$blob":"#.to_owned() + "\"\"}";
+    append.events[0].payload = format!(r#"{{"$blob":"{}"}}"#, "0".repeat(64)).into();
+    append.events[1].payload = (r#"{"$blob":"#.to_owned() + "\"\"}").into();
     world.log.append(append.clone()).await.unwrap();
     assert_eq!(writer.read().await, append.events);
 }

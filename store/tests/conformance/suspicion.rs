@@ -55,9 +55,9 @@ pub(crate) async fn an_event_that_is_not_what_was_hashed_is_a_problem(world: Wor
 pub(crate) async fn an_unknown_event_is_corrupt_and_never_skipped(world: World) {
     let mut writer = world.writer("a").await;
     let mut append = writer.record(&[writer.task(1, 1), writer.task(1, 2), writer.task(1, 3)]);
-    append.events[0].event_type = String::from("teleported");
+    append.events[0].event_type = "teleported".into();
     append.events[1].event_version = 9;
-    append.events[2].payload = String::from(r#"{"teleported":{}}"#);
+    append.events[2].payload = r#"{"teleported":{}}"#.into();
     world.log.append(append).await.unwrap();
     for event in writer.read().await {
         assert!(

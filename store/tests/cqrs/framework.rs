@@ -59,7 +59,7 @@ async fn a_task_is_commanded(
     assert_eq!(
         events
             .iter()
-            .map(|event| (event.sequence, event.event_type.as_str()))
+            .map(|event| (event.sequence, &*event.event_type))
             .collect::<Vec<_>>(),
         [(1, "submitted"), (2, "dispatch_requested")]
     );

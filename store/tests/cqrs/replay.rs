@@ -125,7 +125,7 @@ async fn an_event_of_an_old_shape_is_read_through_its_upcaster_and_stays_as_it_w
         let fact = domain::Fact::Task("1000/1".parse().unwrap(), submitted());
         let mut old = Chain::start().record(lease.shard, &fact, 1, "{}", domain::Timestamp(0));
         old.event_version = 0;
-        old.payload = String::from(r#"{"submitted":{"number":0}}"#);
+        old.payload = r#"{"submitted":{"number":0}}"#.into();
         let append = Append {
             shard: lease.shard,
             epoch: lease.epoch,
@@ -154,7 +154,7 @@ async fn an_event_of_an_old_shape_is_read_through_its_upcaster_and_stays_as_it_w
         );
 
         let damaged = store::Recorded {
-            payload: String::from(r#"{"submitted":{}}"#),
+            payload: r#"{"submitted":{}}"#.into(),
             ..old
         };
         let error = damaged.fact_through(FROM_ZERO).unwrap_err().to_string();

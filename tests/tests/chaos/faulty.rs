@@ -19,7 +19,7 @@ use domain::workflow_instance::{FailureStrategy, Submission, WorkflowState};
 use domain::{DefinitionCode, InstanceId, ShardId, TaskCode};
 use engine::{Engine, Notice, Outside, Refused, Untold, WorkerSessions};
 use projections::{Projections, Reader, Runner};
-use store::{Database, FaultyLog, Log, Metadata, OpenOptions, Recorded, SqlLog};
+use store::{Database, FaultyLog, Log, Metadata, OpenOptions, Recorded, SqlLog, Understood};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -139,8 +139,8 @@ async fn insist<T, F: Future<Output = Result<T, Refused>>>(ask: impl Fn() -> F) 
 /// What the engine passes on as durable is checked to be in the log before anybody else hears of it.
 async fn check_feed(
     log: Faulty,
-    mut from_engine: mpsc::Receiver<Arc<[Recorded]>>,
-    to_tables: mpsc::Sender<Arc<[Recorded]>>,
+    mut from_engine: mpsc::Receiver<Arc<[Understood]>>,
+    to_tables: mpsc::Sender<Arc<[Understood]>>,
 ) {
     while let Some(batch) = from_engine.recv().await {
         let first = batch.first().expect("not empty");
@@ -148,11 +148,12 @@ async fn check_feed(
             .inner()
             .read(first.shard, first.seq - 1, batch.len())
             .await;
-        assert_eq!(
-            known.unwrap(),
-            batch.to_vec(),
-            "passed on before it was durable"
-        );
+        let known = known.unwrap();
+        let known: Vec<_> = known
+            .iter()
+            .map(|it| Understood::read(it).unwrap())
+            .collect();
+        assert_eq!(known, *batch, "passed on before it was durable");
         let _ = to_tables.try_send(batch);
     }
 }

@@ -60,7 +60,10 @@ impl Bench {
             id: group(),
         };
         let events = now(self.log.read_stream(&stream, 0)).unwrap();
-        events.into_iter().map(|event| event.event_type).collect()
+        events
+            .into_iter()
+            .map(|event| event.event_type.into_owned())
+            .collect()
     }
 }
 

@@ -136,7 +136,9 @@ impl Bench {
 
     fn carry_out(&mut self, output: Output) {
         let input = match output {
-            Output::Append { generation, append } => self.append(generation, append),
+            Output::Append {
+                generation, append, ..
+            } => self.append(generation, append),
             Output::Load { shard, generation } => {
                 let image = now(load::shard(
                     self.log.as_ref(),
@@ -368,7 +370,10 @@ impl Bench {
         let kind = AggregateType::TaskInstance;
         let id = attempt(1).task.to_string();
         let events = now(self.log.read_stream(&StreamId { kind, id }, 0)).unwrap();
-        events.into_iter().map(|event| event.event_type).collect()
+        events
+            .into_iter()
+            .map(|event| event.event_type.into_owned())
+            .collect()
     }
 
     fn dispatches(&self) -> usize {

@@ -72,7 +72,10 @@ impl Bench {
     /// What the log says of a run, its own events and those of its tasks.
     pub(super) fn history(&self, instance: InstanceId) -> Vec<String> {
         let events = now(self.log.read_instance(instance, 0)).unwrap();
-        events.into_iter().map(|event| event.event_type).collect()
+        events
+            .into_iter()
+            .map(|event| event.event_type.into_owned())
+            .collect()
     }
 
     pub(super) fn order(&mut self, command: Command) {
