@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -59,9 +60,13 @@ pub(crate) fn make_of(spare: &Path, log: &Path) -> Result<(File, Made), String> 
     let file = make(log)?;
     let look = || {
         let made = Made::of(&file)?;
-        if renamed && made.length > 0 {
-            // Whoever has written to it meant another attempt.
-            file.set_len(0)?;
+        if renamed {
+            // Whoever removes old logs must not take it for one.
+            file.set_modified(SystemTime::now())?;
+            if made.length > 0 {
+                // Whoever has written to it meant another attempt.
+                file.set_len(0)?;
+            }
         }
         Ok::<_, io::Error>(made)
     };
@@ -122,6 +127,17 @@ mod tests {
         let (_, again) = make_of(&spare, &second).unwrap();
         assert_eq!(again, made);
         assert!(!spare.exists() && second.exists());
+    }
+
+    #[test]
+    fn a_log_is_as_old_as_its_attempt() {
+        let (_tmp, path) = world();
+        let (spare, log) = (path("spare"), path("1.log"));
+        let old = SystemTime::UNIX_EPOCH;
+        File::create(&spare).unwrap().set_modified(old).unwrap();
+        let (file, _) = make_of(&spare, &log).unwrap();
+        assert!(!spare.exists());
+        assert_ne!(file.metadata().unwrap().modified().unwrap(), old);
     }
 
     #[test]
