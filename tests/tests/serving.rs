@@ -54,6 +54,28 @@ fn a_service_carries_out_what_it_is_asked_over_its_address() {
 }
 
 #[test]
+fn without_a_service_what_wrote_nothing_has_an_empty_log_where_it_ran_and_none_elsewhere() {
+    let world = World::new();
+    let text =
+        "name: w\ntasks:\n  - {name: quiet, run: 'exit 0'}\n  - {name: loud, run: 'echo word'}\n";
+    world.file("w.yaml", text);
+    let document = world
+        .tidemill(["run", "w.yaml", "--json", "--data", "store"])
+        .exits(0)
+        .json();
+    let id = document["id"].to_string();
+    let logs = |task| world.tidemill(["logs", &id, task, "--data", "store"]);
+    assert_eq!(logs("quiet").exits(0).out, "");
+    assert_eq!(logs("loud").exits(0).out, "word\n");
+    let files = std::fs::read_dir(world.path().join("store/worker/logs")).expect("it is there");
+    assert_eq!(files.count(), 1);
+    let name = world.path().join("store/engine-id");
+    std::fs::write(name, "somebody_else").expect("it can be written");
+    let refused = logs("quiet").exits(3);
+    assert!(refused.err.contains("no log"), "{}", refused.err);
+}
+
+#[test]
 fn verbs_in_its_directory_ask_the_service_that_is_there() {
     let world = World::new();
     let (service, _) = serve(&world, "127.0.0.1:0");

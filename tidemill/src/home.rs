@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 
+const NAME: &str = "engine-id";
+
 /// The longest path that a Unix socket can be bound to, with some room.
 const SOCKET_PATH: usize = 100;
 /// How many processes may share a directory when the database is elsewhere.
@@ -108,15 +110,21 @@ fn claim(dir: &Path) -> anyhow::Result<Option<Home>> {
     }
 }
 
-/// The name that was given to this place when it was first claimed.
+/// The name that this place has had since it was first claimed.
+pub(crate) fn known_name(dir: &Path) -> std::io::Result<Option<String>> {
+    match fs::read_to_string(dir.join(NAME)) {
+        Ok(name) => Ok(Some(name.trim().to_owned()).filter(|name| !name.is_empty())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same; one that has none is given one.
 fn name_of(dir: &Path) -> anyhow::Result<String> {
-    let path = dir.join("engine-id");
-    match fs::read_to_string(&path) {
-        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(anyhow!(error).context(format!("cannot read {}", path.display())));
-        }
-        Ok(_) | Err(_) => {}
+    let path = dir.join(NAME);
+    let known = known_name(dir).with_context(|| format!("cannot read {}", path.display()))?;
+    if let Some(name) = known {
+        return Ok(name);
     }
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let now = jiff::Timestamp::now().as_nanosecond();

@@ -8,6 +8,7 @@ mod config;
 mod failure;
 mod follow;
 mod home;
+mod local_logs;
 mod output;
 mod outside;
 mod service;

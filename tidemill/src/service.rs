@@ -24,6 +24,7 @@ use crate::alerts::Channels;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::home::{Home, make_private, visitor_socket};
+use crate::local_logs::LocalLogs;
 use crate::outside::Outside;
 use crate::wiring::{Here, Nowhere};
 
@@ -305,7 +306,7 @@ fn reachable(listening: SocketAddr) -> String {
 /// What the API asks: the engine of this process, or nobody.
 fn door(engine: Option<&Engine>, data: &Path, log: Arc<dyn Log>) -> Arc<dyn api::engine::Engine> {
     let shards = log.shards();
-    let cluster = Cluster::new(log, engine.cloned());
+    let cluster = Cluster::new(log.clone(), engine.cloned());
     match engine {
         Some(engine) => Arc::new(Here {
             engine: engine.clone(),
@@ -313,7 +314,10 @@ fn door(engine: Option<&Engine>, data: &Path, log: Arc<dyn Log>) -> Arc<dyn api:
             cluster,
         }),
         None => Arc::new(Nowhere {
-            logs: data.join("worker/logs"),
+            logs: LocalLogs {
+                data: data.to_owned(),
+                log,
+            },
             cluster,
         }),
     }

@@ -1,8 +1,5 @@
 //! The engine as the API's doors see it: the same process's, or none.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::engine::{
@@ -17,6 +14,7 @@ use engine::core::Answer;
 use store::Metadata;
 
 use crate::cluster::Cluster;
+use crate::local_logs::LocalLogs;
 
 /// The engine of this process.
 pub(crate) struct Here {
@@ -28,8 +26,7 @@ pub(crate) struct Here {
 
 /// A process without an engine: it answers questions, and carries out nothing.
 pub(crate) struct Nowhere {
-    /// Where the local worker keeps the logs of its attempts.
-    pub(crate) logs: PathBuf,
+    pub(crate) logs: LocalLogs,
     pub(crate) cluster: Cluster,
 }
 
@@ -234,17 +231,6 @@ impl api::engine::Engine for Here {
     }
 }
 
-fn read_piece(path: &Path, offset: u64, limit: u32) -> io::Result<LogChunk> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut data = Vec::new();
-    if offset < size {
-        file.seek(SeekFrom::Start(offset))?;
-        file.take(u64::from(limit)).read_to_end(&mut data)?;
-    }
-    Ok(LogChunk { data, size })
-}
-
 fn no_engine<T>() -> Result<T, Refused> {
     Err(Refused::NotOwner(
         "there is no engine in this process".to_owned(),
@@ -306,23 +292,7 @@ impl api::engine::Engine for Nowhere {
         offset: u64,
         limit: u32,
     ) -> Result<LogChunk, Refused> {
-        let AttemptId { task, number } = attempt;
-        let path = self
-            .logs
-            .join(format!("{}/{}-{number}.log", task.instance, task.task));
-        let read = tokio::task::spawn_blocking(move || read_piece(&path, offset, limit)).await;
-        match read {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(Refused::NotFound(
-                format!("attempt {attempt} left no log in this directory"),
-            )),
-            Ok(Err(error)) => Err(Refused::Unavailable(format!(
-                "the log cannot be read: {error}"
-            ))),
-            Err(error) => Err(Refused::Unavailable(format!(
-                "the log cannot be read: {error}"
-            ))),
-        }
+        self.logs.read(attempt, offset, limit).await
     }
 
     async fn workers(&self) -> Result<Vec<WorkerInfo>, Refused> {

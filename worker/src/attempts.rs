@@ -170,6 +170,15 @@ impl Attempts {
         self.ended.has(key)
     }
 
+    /// Whether something may have been written to its log. Of an attempt that nothing is known of (any more), too.
+    pub(crate) fn may_have_begun(&self, key: Key) -> bool {
+        let begun = |held: &Held| match held.state {
+            State::Queued(_) => false,
+            State::Running { .. } | State::Ended => true,
+        };
+        !self.is_refused(key) && self.get(key).is_none_or(begun)
+    }
+
     /// A kill came for it before any dispatch: it must never start.
     pub(crate) fn refuse(&mut self, key: Key) {
         self.refused.add(key);

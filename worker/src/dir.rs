@@ -4,9 +4,9 @@
 //! lock  worker-id  journal
 //! cgroup                                    where its control groups are, if it has any
 //! attempts/<instance>-<task>-<number>/      work directories, removed or made spare when the end is acked
-//! attempts/spare/                           empty ones, and files for scripts, to be used again
+//! attempts/spare/                           empty ones, files for scripts, and empty logs, to be used again
 //! attempts/interpreters/<number>/           homes of warm interpreters, removed with them
-//! logs/<instance>/<task>-<number>.log       kept
+//! logs/<instance>-<task>-<number>.log       kept, when something was written to it
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -81,12 +81,8 @@ impl Dir {
         self.root.join("attempts").join("spare")
     }
 
-    /// Others look for it here too: `tidemill logs`, when no service runs.
     pub(crate) fn log(&self, key: Key) -> PathBuf {
-        let mut path = self.root.join("logs");
-        path.push(key.instance().to_string());
-        path.push(format!("{}-{}.log", key.1, key.2));
-        path
+        log(&self.root, key)
     }
 
     /// The home of a warm interpreter.
@@ -114,6 +110,12 @@ impl Dir {
         }
         Ok(rubbish)
     }
+}
+
+/// All in one folder: a file system finds one of a million there as fast, and people all of a run by how their
+/// names begin. A folder for each run would be one more inode to make.
+pub(crate) fn log(root: &Path, key: Key) -> PathBuf {
+    root.join("logs").join(format!("{}.log", key.tag()))
 }
 
 fn read_or_make_id(root: &Path) -> io::Result<String> {

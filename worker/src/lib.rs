@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use proto::worker::Attempt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -40,6 +41,7 @@ use crate::dir::Dir;
 use crate::host::Hosts;
 use crate::journal::Journal;
 use crate::keeper::{Gauges, Input, Keeper};
+pub use crate::logs::read_log;
 use crate::machine::Machine;
 pub use crate::machine::Reserve;
 use crate::proc::{Cgroups, Sweeper};
@@ -185,6 +187,8 @@ impl Worker {
         if !loaded.lost.is_empty() {
             tracing::warn!(worker.id = %id, lost = loaded.lost.len(), "attempts of an earlier incarnation are lost");
         }
+        let spares = Spares::open(dir.spare())
+            .map_err(|e| Error::unusable("cannot create folders in", dir.root(), e))?;
         let records = journal::compacted(&incarnation, &[], &loaded.held);
         let journal = Journal::create(&dir.journal(), &records)
             .map_err(|source| Error::unusable("cannot write the journal in", dir.root(), source))?;
@@ -196,7 +200,7 @@ impl Worker {
         let hosts = Hosts::new(config.host_program.clone(), id.clone(), sweeper.clone());
         let world = Arc::new(World {
             worker: id.clone(),
-            spares: Arc::new(Spares::new(dir.spare())),
+            spares: Arc::new(spares),
             dir,
             kill_grace: config.kill_grace,
             sweeper,

@@ -15,18 +15,22 @@ const MOST: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Spares {
     folder: PathBuf,
+    /// What the folder is, which was made like each of them.
+    like: Made,
     kept: Mutex<Vec<PathBuf>>,
     /// Numbers them.
     count: AtomicU64,
 }
 
 impl Spares {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Spares {
+    pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        Ok(Spares {
+            like: Made::at(&folder)?,
             folder,
             kept: Mutex::default(),
             count: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Where one lies, as if it had been made now. Whoever takes it moves it away.
@@ -43,13 +47,11 @@ impl Spares {
         if self.kept().len() >= MOST {
             return Ok(false);
         }
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        if number == 0 {
-            fs::create_dir_all(&self.folder)?;
-        }
-        if !is_as_new(work, &self.folder)? {
+        let is_as_new = Made::at(work)? == self.like && fs::read_dir(work)?.next().is_none();
+        if !is_as_new {
             return Ok(false);
         }
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(number.to_string());
         fs::rename(work, &path)?;
         self.kept().push(path);
@@ -62,17 +64,25 @@ impl Spares {
     }
 }
 
-/// Empty, and with nothing that this other one, which was made like it, does not have.
-fn is_as_new(work: &Path, like: &Path) -> io::Result<bool> {
-    let (work_is, like_is) = (fs::symlink_metadata(work)?, fs::metadata(like)?);
-    let of = |it: &fs::Metadata| (it.mode(), it.uid(), it.gid());
-    let attributes = |path| {
+/// What a directory is besides its name and what is in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Made {
+    mode: u32,
+    owner: (u32, u32),
+    /// The length of the list of its extended attributes.
+    attributes: usize,
+}
+
+impl Made {
+    fn at(path: &Path) -> io::Result<Self> {
+        let it = fs::symlink_metadata(path)?;
         let none: &mut [u8] = &mut [];
-        rustix::fs::listxattr(path, none)
-    };
-    Ok(of(&work_is) == of(&like_is)
-        && attributes(work)? == attributes(like)?
-        && fs::read_dir(work)?.next().is_none())
+        Ok(Made {
+            mode: it.mode(),
+            owner: (it.uid(), it.gid()),
+            attributes: rustix::fs::llistxattr(path, none)?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +94,7 @@ mod tests {
     #[test]
     fn only_what_is_as_it_was_made_is_used_again() {
         let tmp = tempfile::tempdir().unwrap();
-        let spares = Spares::new(tmp.path().join("spare"));
+        let spares = Spares::open(tmp.path().join("spare")).unwrap();
         let make = |name: &str| {
             let work = tmp.path().join(name);
             fs::create_dir(&work).unwrap();

@@ -169,7 +169,7 @@ async fn d24_d25_a_work_directory_that_cannot_be_made_is_a_failure_with_an_end_t
 #[tokio::test]
 async fn a_log_that_cannot_be_made_is_a_failure_with_a_reason() {
     let mut world = World::new().await;
-    std::fs::create_dir_all(world.dir().join("logs/5/1-1.log")).unwrap();
+    std::fs::create_dir_all(world.dir().join("logs/5-1-1.log")).unwrap();
     world.engine.dispatch(attempt(1), "SHELL", "exit 0");
     let (_, finished) = world.engine.end(attempt(1)).await;
     assert_eq!(finished.outcome(), Outcome::Failure);
@@ -302,8 +302,6 @@ async fn a_log_is_read_in_pieces_while_and_after_it_is_written() {
     );
     let (_, chunk) = world.engine.read_log(attempt(1), 10, 4).await;
     assert_eq!((chunk.data.len(), chunk.size), (0, 10));
-    let (_, chunk) = world.engine.read_log(attempt(2), 0, 4).await;
-    assert!(chunk.error.contains("no log"), "{}", chunk.error);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod harness;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use harness::{Engine, attempt, config, executable, lives, pids};
+use harness::{Engine, attempt, config, executable, lives, pids, until};
 use proto::worker::report::Kind;
 use proto::worker::{Outcome, worker_message};
 use worker::{Config, Endpoint, Worker};
@@ -104,7 +104,20 @@ async fn a_killed_process_comes_back(start: fn(&Path, &Path) -> Process) {
     engine.answer(attempt(3)).await;
     engine.started(attempt(3)).await;
     let running = pids(&file, 3).await;
+    // One has written nothing so far, one has.
+    let go = tmp.path().join("go");
+    let wait = format!("until [ -e '{}' ]; do /bin/sleep 0.02; done", go.display());
+    for (task, say) in [(5, ""), (6, "echo word; ")] {
+        engine.dispatch(attempt(task), "SHELL", &(say.to_owned() + &wait));
+        engine.answer(attempt(task)).await;
+        engine.started(attempt(task)).await;
+    }
+    let logs = [5, 6].map(|task| dir.join(format!("logs/5-{task}-1.log")));
+    let said = || logs.each_ref().map(|log| std::fs::read_to_string(log).ok());
+    let both = || [Some(String::new()), Some("word\n".to_owned())];
+    until("it has spoken", || said() == both()).await;
     drop(process);
+    assert_eq!(said(), both(), "a log lies where it belongs");
     assert!(
         running.iter().all(|pid| lives(*pid)),
         "SIGKILL of the worker leaves its tasks running"
@@ -127,6 +140,9 @@ async fn a_killed_process_comes_back(start: fn(&Path, &Path) -> Process) {
     assert_ne!(again.incarnation, hello.incarnation);
     assert_eq!(again.held, [attempt(1)]);
     assert_eq!(engine.finished(attempt(1)).await, (kept.clone(), end));
+    assert_eq!(said()[1], both()[1], "what was written is kept");
+    let (_, chunk) = engine.read_log(attempt(5), 0, 100).await;
+    assert_eq!((chunk.size, chunk.error.as_str()), (0, ""));
     engine.ack(&kept);
     engine.dispatch(attempt(4), "SHELL", "exit 0");
     assert_eq!(engine.answer(attempt(4)).await, "");
@@ -141,10 +157,11 @@ async fn a_program_whose_worker_is_killed_right_after_starting_it_is_lost_and_en
         let mut engine = Engine::unix(&socket);
         let process = start(&dir, &socket);
         engine.hello().await;
-        // What it leaves has no environment, no parent and a session of its own.
+        // What it leaves has no environment, no parent and a session of its own. It stays itself: otherwise the
+        // worker might end the one that it left before that has written anything.
         let (program, file) = (tmp.path().join("program"), tmp.path().join("pids"));
         let text = format!(
-            "#!/bin/sh\nexec env -i setsid sh -c 'echo $$ >> \"{}\"; exec /bin/sleep 1000'\n",
+            "#!/bin/sh\n(env -i setsid sh -c 'echo $$ >> \"{}\"; exec /bin/sleep 1000' &)\nexec /bin/sleep 1000\n",
             file.display()
         );
         executable(&program, &text);

@@ -2,9 +2,8 @@
 //! time.
 
 use std::collections::VecDeque;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{ARGUMENT, Answer, Ask, Run};
+use super::{ARGUMENT, Answer, Ask, Ended, Run};
 use crate::attempts::Key;
 use crate::kill;
 use crate::proc::{self, Cgroup, Family, Own, Scene, Sweeper, Tree};
@@ -65,11 +64,11 @@ pub(crate) struct Host {
 }
 
 /// What a host has said of the program that it was asked to run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Stage {
     /// Not that it has ended.
     Asked,
-    Ended(ExitStatus),
+    Ended(Box<Ended>),
     /// It was not started, or the host is gone and nobody knows how it has ended.
     Unknown,
 }
@@ -202,7 +201,7 @@ impl Host {
     fn note(&mut self, answer: Option<&Answer>) {
         match answer {
             Some(Answer::Ended(ended)) => {
-                self.program = Stage::Ended(ExitStatus::from_raw(ended.status));
+                self.program = Stage::Ended(Box::new(ended.clone()));
             }
             Some(Answer::Failed(_)) | None => self.program = Stage::Unknown,
             Some(Answer::Running(_)) => {}
@@ -227,10 +226,10 @@ impl Host {
         }
     }
 
-    /// The exit code of the program that has ended, if it had one.
-    pub(crate) fn exit_code(&self) -> Option<i32> {
-        match self.program {
-            Stage::Ended(status) => status.code(),
+    /// What it has said of the end of its program, if it has.
+    pub(crate) fn take_end(&mut self) -> Option<Ended> {
+        match std::mem::replace(&mut self.program, Stage::Unknown) {
+            Stage::Ended(ended) => Some(*ended),
             Stage::Asked | Stage::Unknown => None,
         }
     }

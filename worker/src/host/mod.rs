@@ -43,6 +43,8 @@ pub(crate) struct Run {
     pub(crate) spare: Option<PathBuf>,
     /// Where this host may keep a file for its scripts.
     pub(crate) spare_script: PathBuf,
+    /// Where it may keep an empty log.
+    pub(crate) spare_log: PathBuf,
     /// Lines of the worker's own that begin the log.
     pub(crate) notes: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
@@ -73,7 +75,7 @@ pub(crate) struct Birth {
     pub(crate) at: i64,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) birth: Birth,
     /// Microseconds since 1970.

@@ -22,6 +22,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::{Answer, Ask, Birth, Ended, Run};
 use crate::fact;
 use crate::outputs;
+use crate::task::log::{self, Made};
 use crate::task::place;
 
 /// What ends within this time is told in one word, start and end.
@@ -72,6 +73,8 @@ struct Program {
     child: Child,
     birth: Birth,
     direct: bool,
+    /// Its log as it was when it was opened.
+    log: Made,
 }
 
 impl Server {
@@ -105,9 +108,10 @@ impl Server {
     }
 
     fn start(&self, run: &Run) -> Result<Program, String> {
-        let mut log = place::make(&run.work, &run.log, run.spare.as_deref())?;
+        place::make(&run.work, run.spare.as_deref())?;
+        let log = log::make_of(&run.spare_log, &run.log)?;
         for note in &run.notes {
-            let _ = writeln!(log, "[tidemill] {note}");
+            let _ = writeln!(&log.0, "[tidemill] {note}");
         }
         for (name, text) in &run.files {
             place::write(&run.work, name, text)?;
@@ -151,16 +155,24 @@ impl Server {
     fn attend(&mut self, mut program: Program, run: &Run) -> io::Result<Answer> {
         let status = self.wait(&mut program)?;
         let at = fact::now();
-        let Program { birth, direct, .. } = program;
+        let Program {
+            birth, direct, log, ..
+        } = program;
         if direct && let Some(signal) = status.signal() {
-            place::note(
+            log::note(
                 &run.log,
                 &format!("its program was killed by signal {signal}"),
             );
         }
         let left = self.anything_is_left();
         self.haunted = left;
-        let outputs = if left { None } else { read_outputs(run) };
+        let outputs = if left {
+            None
+        } else if log::set_aside(&run.log, &log, &run.spare_log) {
+            Some(Vec::new())
+        } else {
+            read_outputs(run)
+        };
         if !left && !direct {
             place::set_aside(&run.work.join(SCRIPT), &run.spare_script);
         }
@@ -237,7 +249,12 @@ impl Server {
 }
 
 impl Program {
-    fn spawn(command: &mut Command, run: &Run, log: &File, direct: bool) -> io::Result<Self> {
+    fn spawn(
+        command: &mut Command,
+        run: &Run,
+        (log, made): &(File, Made),
+        direct: bool,
+    ) -> io::Result<Self> {
         let at = fact::now();
         let child = spawn(command, run, log)?;
         let birth = Birth {
@@ -248,6 +265,7 @@ impl Program {
             child,
             birth,
             direct,
+            log: *made,
         })
     }
 }

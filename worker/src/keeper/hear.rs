@@ -226,8 +226,9 @@ impl Keeper {
             return;
         };
         // A request without an attempt names no log, and is answered so.
-        let key = request.attempt.map_or(Key(0, 0, 0), Key::from);
-        let path = self.world.dir.log(key);
+        let key = request.attempt.map(Key::from);
+        let begun = key.filter(|key| self.attempts.may_have_begun(*key));
+        let path = begun.map(|key| self.world.dir.log(key));
         self.tasks.spawn(async move {
             let chunk = logs::answer(path, request).await;
             let _ = wire.send(WorkerMessage {

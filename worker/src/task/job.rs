@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::World;
+use super::log;
 use super::place::{self, Place};
 use crate::attempts::Key;
 use crate::fact::{self, Finished, Outcome};
@@ -119,8 +120,8 @@ impl Job {
         self.placed = true;
         let order = self.order.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let log = order.world.dir.log(order.key);
-            work(&order).inspect_err(|reason| place::note(&log, reason))
+            let path = order.world.dir.log(order.key);
+            work(&order).inspect_err(|reason| log::note(&path, reason))
         });
         match done.await {
             Ok(done) => done.map_err(End::failure),

@@ -5,6 +5,7 @@
 
 mod http;
 mod job;
+pub(crate) mod log;
 pub(crate) mod place;
 mod plugin;
 mod process;
@@ -25,8 +26,8 @@ pub use futures_util::future::BoxFuture;
 
 pub(crate) use self::job::Order;
 pub use self::job::{End, Job};
+pub(crate) use self::log::note;
 pub use self::place::Place;
-pub(crate) use self::place::note;
 use crate::Error;
 use crate::dir::Dir;
 use crate::host::Hosts;

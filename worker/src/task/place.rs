@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{End, Order};
+use super::{End, Order, log};
 use crate::proc;
 
 /// Linux takes no longer `name=value` in an environment (`MAX_ARG_STRLEN`, 32 pages).
@@ -59,7 +59,8 @@ impl Place {
 pub(super) fn prepare(order: &Order) -> Result<Place, String> {
     let dir = &order.world.dir;
     let (work, log) = (dir.work(order.key), dir.log(order.key));
-    let log_file = make(&work, &log, order.world.spares.take().as_deref())?;
+    make(&work, order.world.spares.take().as_deref())?;
+    let log_file = log::make(&log)?;
     Ok(Place {
         work,
         log,
@@ -67,16 +68,15 @@ pub(super) fn prepare(order: &Order) -> Result<Place, String> {
     })
 }
 
-/// Makes a work directory, of this empty one if it can, and a log file, and opens that.
-pub(crate) fn make(work: &Path, log: &Path, spare: Option<&Path>) -> Result<File, String> {
+/// Makes a work directory, of this empty one if it can.
+pub(crate) fn make(work: &Path, spare: Option<&Path>) -> Result<(), String> {
     spare
         .map_or_else(
             || Err(io::Error::from(io::ErrorKind::NotFound)),
             |spare| fs::rename(spare, work),
         )
         .or_else(|_| fs::create_dir_all(work))
-        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))?;
-    open_new(log).map_err(|e| format!("cannot create the log file {}: {e}", log.display()))
+        .map_err(|e| format!("cannot create the work directory {}: {e}", work.display()))
 }
 
 /// The same of a script, in the place of one that lies here if it does.
@@ -116,28 +116,6 @@ pub(crate) fn write(work: &Path, name: &str, text: &str) -> Result<PathBuf, Stri
     let path = work.join(name);
     fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     Ok(path)
-}
-
-/// A line of the worker's own in the attempt's log, where people look first. If it cannot be written, the
-/// report still says it.
-pub(crate) fn note(log: &Path, text: &str) {
-    let file = open(log);
-    let _ = file.and_then(|mut file| writeln!(file, "[tidemill] {text}"));
-}
-
-fn open(log: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(log)
-}
-
-/// Its folder is there already when the instance has had an attempt here.
-fn open_new(log: &Path) -> io::Result<File> {
-    if let Some(folder) = log.parent()
-        && let Err(error) = fs::create_dir(folder)
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        fs::create_dir_all(folder)?;
-    }
-    open(log)
 }
 
 /// The variables that the programs of an attempt see besides the worker's own, and what is to be said about

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::place;
 use super::{End, Job, Order};
+use super::{log, place};
 use crate::fact::Outcome;
 use crate::host::{Answer, Birth, Ended, Host, Run};
 use crate::kill::{self, First};
@@ -46,6 +46,7 @@ impl Program {
             log: world.dir.log(*key),
             spare: world.spares.take(),
             spare_script: world.dir.spare().join(format!("{}.sh", host.tag())),
+            spare_log: world.dir.spare().join(format!("{}.log", host.tag())),
             notes,
             variables,
             files: self.files,
@@ -123,26 +124,32 @@ async fn attend(job: &mut Job, mut host: Host, birth: Birth) -> Result<End, End>
         answer = host.answer() => Some(answer),
         _ = job.killed() => None,
     };
-    let mut end = match answer {
+    let end = match answer {
         Some(Some(Answer::Ended(ended))) => return Ok(conclude(job, host, ended).await),
         Some(Some(Answer::Running(_) | Answer::Failed(_)) | None) => {
-            let end = End::failure(HOST_GONE);
+            let mut end = End::failure(HOST_GONE);
             kill::clear(&family(&host, &order, birth), grace).await;
             host.end(Some(order.key), Duration::ZERO).await;
+            collect(&mut end, &order).await;
             end
         }
         None => {
             let family = family(&host, &order, birth);
             let first = First::Hosted(&mut host);
             let resistance = kill::stop(first, &family, &mut job.kill, grace).await;
-            let code = host.exit_code();
+            let ended = host.take_end();
             host.end(Some(order.key), Duration::ZERO).await;
             let mut end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
-            end.exit_code = code;
+            if let Some(ended) = &ended {
+                end.exit_code = ExitStatus::from_raw(ended.status).code();
+            }
+            match ended.and_then(|ended| ended.outputs) {
+                Some(outputs) => end.outputs = outputs,
+                None => collect(&mut end, &order).await,
+            }
             end
         }
     };
-    collect(&mut end, &order).await;
     Ok(end)
 }
 
@@ -185,8 +192,8 @@ fn family(host: &Host, order: &Order, birth: Birth) -> Family {
 
 /// A failure to start, which the log tells too.
 async fn failed(job: &Job, reason: String) -> End {
-    let (log, text) = (job.order.world.dir.log(job.order.key), reason.clone());
-    let _ = tokio::task::spawn_blocking(move || place::note(&log, &text)).await;
+    let (path, text) = (job.order.world.dir.log(job.order.key), reason.clone());
+    let _ = tokio::task::spawn_blocking(move || log::note(&path, &text)).await;
     End::failure(reason)
 }
 
