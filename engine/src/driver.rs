@@ -1,30 +1,29 @@
 //! The task that feeds the core and carries its outputs out. It has the clock, the log and the streams;
 //! it decides nothing.
 
+mod beside;
+mod streams;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use domain::{AttemptId, Corrupt, InstanceId, ShardId, Tally, TaskId, Timestamp};
+use domain::{AttemptId, InstanceId, ShardId, Tally};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use proto::worker::{
-    EngineMessage, Hello, LogChunk, ReadLog, WorkerMessage, engine_message, worker_message,
-};
-use store::{Log, LogError, Member, Metadata, ShardInfo, Standing, Understood};
+use proto::worker::{EngineMessage, Hello, LogChunk, worker_message};
+use store::{Log, Member, Metadata, Understood};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::core::{
-    Answer, Asked, Core, Input, Inquiry, Letter, Output, Refusal, Request, SessionId, Settings,
-    Ticket, WorkerInfo, wire,
+    Answer, Asked, Core, Input, Output, Refusal, Request, SessionId, Settings, Ticket, WorkerInfo,
 };
 use crate::engine::Config;
 use crate::lease;
-use crate::load::{self, Definitions};
+use crate::load::Definitions;
 use crate::mail;
-use crate::outside::{Finder, Notice, Outside, tell};
+use crate::outside::{Notice, Outside};
 use crate::warm::Warm;
 
 /// What reaches the engine's task.
@@ -191,9 +190,6 @@ struct Stream {
     to_worker: mpsc::UnboundedSender<EngineMessage>,
 }
 
-/// How soon the log is asked again that could not be reached.
-const AGAIN: Duration = Duration::from_millis(200);
-
 /// How many messages are decided before their outputs are carried out.
 const TURN: usize = 1_024;
 
@@ -311,87 +307,6 @@ impl Driver {
         None
     }
 
-    fn worker_said(&mut self, now: Timestamp, said: FromWorker) {
-        match said {
-            FromWorker::Opened {
-                session,
-                hello,
-                to_worker,
-            } => {
-                self.streams.insert(
-                    session,
-                    Stream {
-                        worker: hello.worker_id.clone(),
-                        to_worker,
-                    },
-                );
-                self.core.handle(now, Input::Opened { session, hello });
-            }
-            FromWorker::Said {
-                body: worker_message::Body::LogChunk(chunk),
-                ..
-            } => {
-                if let Some((_, reply)) = self.log_reads.remove(&chunk.request) {
-                    let _ = reply.send(Some(chunk));
-                }
-            }
-            FromWorker::Said { session, body } => {
-                self.core.handle(
-                    now,
-                    Input::Heard {
-                        session,
-                        message: WorkerMessage { body: Some(body) },
-                    },
-                );
-            }
-            FromWorker::Closed { session } => {
-                self.forget_stream(session);
-                self.core.handle(now, Input::Closed { session });
-            }
-        }
-    }
-
-    /// A stream that we end may never be seen to end by the other side.
-    fn forget_stream(&mut self, session: SessionId) {
-        self.streams.remove(&session);
-        self.log_reads.retain(|_, (reader, _)| *reader != session);
-    }
-
-    fn read_log(
-        &mut self,
-        worker: &str,
-        attempt: AttemptId,
-        offset: u64,
-        limit: u32,
-        reply: oneshot::Sender<Option<LogChunk>>,
-    ) {
-        let newest = self
-            .streams
-            .iter()
-            .filter(|(_, stream)| stream.worker == worker)
-            .max_by_key(|(id, _)| **id);
-        let Some((&session, stream)) = newest else {
-            let _ = reply.send(None);
-            return;
-        };
-        self.next_ticket += 1;
-        let request = self.next_ticket;
-        let attempt = wire::attempt(attempt);
-        let read = ReadLog {
-            request,
-            attempt: Some(attempt),
-            offset,
-            limit,
-        };
-        // A stream that has just ended answers nothing; the reader is told when its end is noticed.
-        let _ = stream.to_worker.send(EngineMessage {
-            body: Some(engine_message::Body::ReadLog(read)),
-        });
-        // Who has waited too long has gone away.
-        self.log_reads.retain(|_, (_, reply)| !reply.is_closed());
-        self.log_reads.insert(request, (session, reply));
-    }
-
     /// Carries out what the core has decided, in order.
     async fn carry_out(&mut self) {
         for output in self.core.flush(self.clock.now()) {
@@ -481,144 +396,5 @@ impl Driver {
             }
             std::task::Poll::Pending => self.appends.push(appending),
         }
-    }
-
-    fn load(&self, shard: ShardId, generation: u64) {
-        let (warm, inbox) = (self.warm.clone(), self.inbox.clone());
-        tokio::spawn(async move {
-            let input = match warm.load(shard).await {
-                Ok(image) => Input::Loaded {
-                    shard,
-                    generation,
-                    image: Box::new(image),
-                },
-                Err(error) => Input::LoadFailed {
-                    shard,
-                    generation,
-                    why: error.to_string(),
-                },
-            };
-            let _ = inbox.send(Message::Input(input));
-        });
-    }
-
-    /// Asks the log who has a shard, until it says.
-    fn prove(&self, shard: ShardId, generation: u64, epoch: u64) {
-        let (log, inbox) = (self.log.clone(), self.inbox.clone());
-        tokio::spawn(async move {
-            let infos = loop {
-                match log.shard_infos().await {
-                    Ok(infos) => break infos,
-                    Err(_) if inbox.is_closed() => return,
-                    Err(_) => tokio::time::sleep(AGAIN).await,
-                }
-            };
-            let newest = |info: &ShardInfo| (info.shard, info.epoch) == (shard, epoch);
-            let _ = inbox.send(Message::Input(Input::Proved {
-                shard,
-                generation,
-                newest: infos.iter().any(newest),
-            }));
-        });
-    }
-
-    /// Finds something out for a task, beside the turn.
-    fn look(&self, task: TaskId, attempt: u32, generation: u64, inquiry: Inquiry) {
-        let finder = Finder {
-            log: self.log.clone(),
-            definitions: self.definitions.clone(),
-            outside: self.outside.clone(),
-        };
-        let inbox = self.inbox.clone();
-        tokio::spawn(async move {
-            let found = finder.find(&inquiry).await;
-            let _ = inbox.send(Message::Input(Input::Found {
-                task,
-                attempt,
-                generation,
-                found,
-            }));
-        });
-    }
-
-    /// Tells people, again and again until they know it or it is given up. One notice is told by one task,
-    /// however often the state asks for it.
-    fn tell(&mut self, notice: Notice) {
-        let key = (notice.instance, notice.number);
-        let told = self.telling.entry(key).or_default();
-        if told.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
-        }
-        let (outside, inbox) = (self.outside.clone(), self.inbox.clone());
-        *told = Some(tokio::spawn(async move {
-            let reason = tell(outside.as_ref(), &notice).await;
-            let _ = inbox.send(Message::Input(Input::Told {
-                instance: notice.instance,
-                number: notice.number,
-                reason,
-            }));
-        }));
-        self.telling
-            .retain(|_, task| task.as_ref().is_some_and(|task| !task.is_finished()));
-    }
-
-    /// Puts a letter for another engine into the log's letter box. One that is lost is written again.
-    fn post(&self, shard: ShardId, letter: &Letter) {
-        let Ok(body) = serde_json::to_string(letter) else {
-            return;
-        };
-        let log = self.log.clone();
-        tokio::spawn(async move {
-            if let Err(error) = log.post(shard, &body).await {
-                tracing::debug!(%shard, %error, "a letter was not posted; it will be written again");
-            }
-        });
-    }
-
-    /// Keeps what stands in a shard, beside the turn.
-    fn keep(&self, standing: Standing) -> tokio::task::JoinHandle<()> {
-        let log = self.log.clone();
-        tokio::spawn(async move {
-            if let Err(error) = log.keep_standing(&standing).await {
-                tracing::debug!(shard = %standing.shard, %error, "how the shard stands was not kept; the next time follows");
-            }
-        })
-    }
-
-    fn load_run(&self, instance: InstanceId, generation: u64) {
-        let (log, definitions, inbox) = (
-            self.log.clone(),
-            self.definitions.clone(),
-            self.inbox.clone(),
-        );
-        tokio::spawn(async move {
-            let input = loop {
-                match load::run(log.as_ref(), &definitions, instance).await {
-                    Ok(run) => {
-                        break Input::RunLoaded {
-                            instance,
-                            generation,
-                            run: run.map(Box::new),
-                        };
-                    }
-                    Err(LogError::Corrupt(event) | LogError::Unusable(event)) => {
-                        let corrupt = Corrupt {
-                            state: format!("run {instance}"),
-                            event,
-                        };
-                        break Input::RunCorrupt {
-                            instance,
-                            generation,
-                            corrupt,
-                        };
-                    }
-                    Err(LogError::Unavailable(_)) if inbox.is_closed() => return,
-                    Err(LogError::Unavailable(_)) => {
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                }
-            };
-            let _ = inbox.send(Message::Input(input));
-        });
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::core::{Answer, Dispatching, Explanation, Refusal, Request, SessionId, WorkerInfo};
 use crate::driver::{self, FromWorker, Message};
-use crate::load::Definitions;
+use crate::load::{Definitions, holder};
 use crate::outside::Outside;
 
 /// How an engine is run.
@@ -457,29 +457,7 @@ impl Engine {
 
     /// Who had an attempt, by the log.
     async fn worker_of(&self, attempt: AttemptId) -> Result<String, Refused> {
-        use domain::task_instance::Event;
-        let stream = StreamId {
-            kind: AggregateType::TaskInstance,
-            id: attempt.task.to_string(),
-        };
-        let mut holder = None;
-        for recorded in self.log.read_stream(&stream, 0).await? {
-            if let domain::Fact::Task(
-                _,
-                Event::DispatchRequested {
-                    attempt: number,
-                    worker,
-                }
-                | Event::Adopted {
-                    attempt: number,
-                    worker,
-                },
-            ) = recorded.fact()?
-                && number == attempt.number
-            {
-                holder = Some(worker.id.to_string());
-            }
-        }
+        let holder = holder(self.log.as_ref(), attempt).await?;
         holder.ok_or_else(|| {
             Refused::NotFound(format!(
                 "attempt {attempt} has been on no worker: it has no log"

@@ -2,6 +2,7 @@
 //! left the memory, a definition when a run names it.
 
 mod definitions;
+mod holder;
 mod standing;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use store::{Log, LogError, Recorded, Standing};
 use crate::contained::contained;
 use crate::core::{Image, Kept};
 pub use definitions::Definitions;
+pub use holder::holder;
 pub(crate) use standing::is_worth_it;
 
 /// How many events are read at once.

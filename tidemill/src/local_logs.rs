@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use api::engine::{LogChunk, Refused};
-use domain::task_instance::Event;
-use domain::{AggregateType, AttemptId, Fact, StreamId};
+use domain::AttemptId;
+use engine::load::holder;
 use store::Log;
 
 use crate::home;
@@ -39,39 +39,13 @@ impl LocalLogs {
             return Ok(LogChunk { data, size });
         }
         // What wrote nothing left no file: where it ran, and nowhere else, its log is empty.
-        if here.is_some() && self.worker_of(attempt).await? == here {
+        let ran = holder(self.log.as_ref(), attempt);
+        if here.is_some() && ran.await.map_err(unreadable)? == here {
             return Ok(LogChunk::default());
         }
         Err(Refused::NotFound(format!(
             "attempt {attempt} left no log in this directory"
         )))
-    }
-
-    /// The id of the worker that was the last to be given the attempt.
-    async fn worker_of(&self, attempt: AttemptId) -> Result<Option<String>, Refused> {
-        let stream = StreamId {
-            kind: AggregateType::TaskInstance,
-            id: attempt.task.to_string(),
-        };
-        let mut holder = None;
-        for recorded in self.log.read_stream(&stream, 0).await.map_err(unreadable)? {
-            if let Fact::Task(
-                _,
-                Event::DispatchRequested {
-                    attempt: number,
-                    worker,
-                }
-                | Event::Adopted {
-                    attempt: number,
-                    worker,
-                },
-            ) = recorded.fact().map_err(unreadable)?
-                && number == attempt.number
-            {
-                holder = Some(worker.id.to_string());
-            }
-        }
-        Ok(holder)
     }
 }
 
