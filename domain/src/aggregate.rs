@@ -49,6 +49,17 @@ impl AggregateType {
         }
     }
 
+    /// Whether runs share things of this kind. A shard has few of them, beside its runs.
+    pub const fn is_shared(self) -> bool {
+        match self {
+            Self::WorkflowDefinition | Self::TaskGroup | Self::SerialQueue | Self::Environment => {
+                true
+            }
+            // A trigger says which run a key has started: the log itself refuses a second one.
+            Self::WorkflowInstance | Self::TaskInstance | Self::Trigger => false,
+        }
+    }
+
     /// The kind of this name in the log, if it is one of ours.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)

@@ -42,8 +42,10 @@ CREATE TABLE events (
     UNIQUE (aggregate_type, aggregate_id, sequence)
 );
 
--- Which streams a shard has, without reading all their events.
-CREATE INDEX events_streams ON events (shard, aggregate_type, aggregate_id) WHERE sequence = 1;
+-- The few things of a shard that runs share, without reading all its events. Runs and their tasks are not in it: an index
+-- entry for each of them, spread over all shards, would cost more than it tells.
+CREATE INDEX events_shared ON events (shard, aggregate_type, aggregate_id)
+    WHERE sequence = 1 AND aggregate_type IN ('workflow_definition', 'task_group', 'serial_queue', 'environment');
 
 -- Payloads that are too large to sit between the others.
 CREATE TABLE blobs (

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
-use domain::{AggregateType, InstanceId, ShardId, StreamId};
+use domain::{InstanceId, ShardId, StreamId};
 use tokio::sync::watch;
 
 use crate::log::{Append, AppendError, Lease, Log, LogError, Member, Recorded, ShardInfo};
@@ -151,12 +151,8 @@ impl<L: Log> Log for FaultyLog<L> {
         self.reach()?.read_instance(instance, after).await
     }
 
-    async fn streams(
-        &self,
-        shard: ShardId,
-        kind: AggregateType,
-    ) -> Result<Vec<StreamId>, LogError> {
-        self.reach()?.streams(shard, kind).await
+    async fn shared_streams(&self, shard: ShardId) -> Result<Vec<StreamId>, LogError> {
+        self.reach()?.shared_streams(shard).await
     }
 
     async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {

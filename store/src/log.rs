@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{AggregateType, InstanceId, ShardId, StreamId, Timestamp};
+use domain::{InstanceId, ShardId, StreamId, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -205,9 +205,8 @@ pub trait Log: Send + Sync + 'static {
         after: u64,
     ) -> Result<Vec<Recorded>, LogError>;
 
-    /// The ids of all aggregates of one kind in one shard, in order of their text.
-    async fn streams(&self, shard: ShardId, kind: AggregateType)
-    -> Result<Vec<StreamId>, LogError>;
+    /// Everything in one shard that runs share ([`domain::AggregateType::is_shared`]), in no order.
+    async fn shared_streams(&self, shard: ShardId) -> Result<Vec<StreamId>, LogError>;
 
     /// What stood in a shard at the latest event for which that was kept; nothing when nothing was, or when it
     /// cannot be read by this program.
@@ -317,12 +316,8 @@ impl<L: Log + ?Sized> Log for Arc<L> {
         (**self).read_instance(instance, after).await
     }
 
-    async fn streams(
-        &self,
-        shard: ShardId,
-        kind: AggregateType,
-    ) -> Result<Vec<StreamId>, LogError> {
-        (**self).streams(shard, kind).await
+    async fn shared_streams(&self, shard: ShardId) -> Result<Vec<StreamId>, LogError> {
+        (**self).shared_streams(shard).await
     }
 
     async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {

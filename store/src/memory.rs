@@ -264,14 +264,10 @@ impl Log for MemoryLog {
         Ok(events)
     }
 
-    async fn streams(
-        &self,
-        shard: ShardId,
-        kind: AggregateType,
-    ) -> Result<Vec<StreamId>, LogError> {
+    async fn shared_streams(&self, shard: ShardId) -> Result<Vec<StreamId>, LogError> {
         let model = self.model();
         let first = model.streams.iter().filter(|((stream, sequence), place)| {
-            stream.kind == kind && *sequence == 1 && place.0 == shard.0
+            stream.kind.is_shared() && *sequence == 1 && place.0 == shard.0
         });
         Ok(first.map(|((stream, _), _)| stream.clone()).collect())
     }

@@ -1,7 +1,6 @@
 //! Beginning where a shard stood: what was alive there is read by itself, and only what came after in the
 //! order of the shard. So the work grows with what is alive, and not with what has been.
 
-use domain::AggregateType;
 use domain::ShardId;
 use futures_util::stream::{self, StreamExt};
 use store::{Chain, Log, LogError, Standing};
@@ -59,13 +58,7 @@ impl Folding {
         folding.image.chain = *at;
         folding.image.standing = at.head;
         folding.image.instances = stood.instances;
-        let mut shared = Vec::new();
-        for kind in AggregateType::ALL
-            .into_iter()
-            .filter(|kind| is_shared(*kind))
-        {
-            shared.extend(log.streams(*shard, kind).await?);
-        }
+        let shared = log.shared_streams(*shard).await?;
         let reads = shared
             .into_iter()
             .map(|stream| async move { log.read_stream(&stream, 0).await });
@@ -80,19 +73,5 @@ impl Folding {
             folding.take_alone(log, definitions, run, events).await?;
         }
         Ok(Some(folding))
-    }
-}
-
-/// Whether runs share things of this kind.
-fn is_shared(kind: AggregateType) -> bool {
-    match kind {
-        AggregateType::WorkflowDefinition
-        | AggregateType::TaskGroup
-        | AggregateType::SerialQueue
-        | AggregateType::Environment => true,
-        // A trigger says which run a key has started: the log itself refuses a second one.
-        AggregateType::WorkflowInstance | AggregateType::TaskInstance | AggregateType::Trigger => {
-            false
-        }
     }
 }

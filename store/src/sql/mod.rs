@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{AggregateType, InstanceId, ShardId, StreamId};
+use domain::{InstanceId, ShardId, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use connections::{Connections, Lent};
@@ -230,12 +230,8 @@ impl Log for SqlLog {
         read::instance(&self.pool, instance, after).await
     }
 
-    async fn streams(
-        &self,
-        shard: ShardId,
-        kind: AggregateType,
-    ) -> Result<Vec<StreamId>, LogError> {
-        read::streams(&self.pool, shard, kind).await
+    async fn shared_streams(&self, shard: ShardId) -> Result<Vec<StreamId>, LogError> {
+        read::shared_streams(&self.pool, shard).await
     }
 
     async fn standing(&self, shard: ShardId) -> Result<Option<Standing>, LogError> {

@@ -108,15 +108,19 @@ pub(super) async fn instance(
     events(pool, rows).await
 }
 
-pub(super) async fn streams(
-    pool: &Pool,
-    shard: ShardId,
-    kind: AggregateType,
-) -> Result<Vec<StreamId>, LogError> {
-    const SQL: &str = "SELECT aggregate_id FROM events WHERE shard = $1 AND aggregate_type = $2 AND sequence = 1 ORDER BY aggregate_id";
-    let ids: Vec<(String,)> = fetch!(pool, SQL, i32::from(shard.0), kind.name())?;
-    let streams = ids.into_iter().map(|(id,)| StreamId { kind, id });
-    Ok(streams.collect())
+/// What the index of these streams is made of stands here word for word: that is how a database knows that it may be
+/// used, whatever values are bound.
+const SHARED: &str = "SELECT aggregate_type, aggregate_id FROM events WHERE shard = $1 AND sequence = 1 \
+    AND aggregate_type IN ('workflow_definition', 'task_group', 'serial_queue', 'environment')";
+
+pub(super) async fn shared_streams(pool: &Pool, shard: ShardId) -> Result<Vec<StreamId>, LogError> {
+    let rows: Vec<(String, String)> = fetch!(pool, SHARED, i32::from(shard.0))?;
+    let streams = rows.into_iter().map(|(kind, id)| {
+        let unknown = || LogError::Corrupt(format!("shard {shard} has a stream of kind {kind:?}"));
+        let kind = AggregateType::from_name(&kind).ok_or_else(unknown)?;
+        Ok(StreamId { kind, id })
+    });
+    streams.collect()
 }
 
 pub(super) async fn shard_infos(pool: &Pool) -> Result<Vec<ShardInfo>, LogError> {
@@ -196,4 +200,35 @@ async fn events(pool: &Pool, rows: Vec<EventRow>) -> Result<Vec<Recorded>, LogEr
 /// A position as SQL knows it; one beyond what SQL can count is after everything.
 fn number(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Row};
+
+    use super::*;
+    use crate::sql::database::{sqlite_connect, sqlite_options};
+    use crate::{Database, OpenOptions, SqlLog};
+
+    #[tokio::test]
+    async fn what_runs_share_is_found_without_looking_at_the_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let options = OpenOptions {
+            migrate: true,
+            shards: 4,
+            commit_delay: std::time::Duration::ZERO,
+        };
+        SqlLog::open(&Database::file(path.clone()), options)
+            .await
+            .unwrap();
+        let mut connection = sqlite_connect(&sqlite_options(&path)).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {SHARED}"));
+        let plan = sqlx::query(explain).bind(1).fetch_all(&mut connection);
+        let plan = plan.await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|step| step.get("detail")).collect();
+        let index = "SEARCH events USING COVERING INDEX events_shared ";
+        assert!(steps.len() == 1 && steps[0].starts_with(index), "{steps:?}");
+        connection.close().await.unwrap();
+    }
 }

@@ -74,7 +74,7 @@ claims! {
         pages_follow_each_other,
         a_stream_is_read_alone_and_in_order,
         an_instance_is_read_with_its_tasks_and_with_nobody_elses,
-        the_streams_of_a_shard_are_listed_by_kind,
+        what_runs_share_is_listed_and_the_runs_are_not,
         shards_say_where_they_are,
     }
     standings::{

@@ -1,6 +1,12 @@
 //! Ways to read, none of which sees another one's events.
 
-use domain::{AggregateType, Fact, InstanceId, StreamId, Timestamp, trigger, workflow_instance};
+use std::collections::BTreeSet;
+
+use domain::serial_queue::{self, Asker};
+use domain::{
+    AggregateType, DefinitionCode, Fact, InstanceId, Timestamp, environment, task_group, trigger,
+    workflow_definition, workflow_instance,
+};
 
 use crate::world::{SHARDS, World, shard, submitted};
 
@@ -99,57 +105,54 @@ pub(crate) async fn an_instance_is_read_with_its_tasks_and_with_nobody_elses(wor
     assert_eq!(world.log.read_instance(InstanceId(1), 0).await.unwrap(), []);
 }
 
-pub(crate) async fn the_streams_of_a_shard_are_listed_by_kind(world: World) {
+pub(crate) async fn what_runs_share_is_listed_and_the_runs_are_not(world: World) {
     let mut first = world.writer("a").await;
     let mut second = world.writer("a").await;
-    let fired =
-        |key: &str, instance| Fact::Trigger(key.to_owned(), trigger::Event::Fired { instance });
-    first
-        .append(&[
-            fired("b", first.instance(1)),
-            fired("B/ü", first.instance(2)),
-            fired("a-1", first.instance(3)),
-            first.task(1, 1),
-            first.task(1, 1),
-        ])
-        .await
-        .unwrap();
-    second
-        .append(&[fired("c", second.instance(1)), second.task(1, 1)])
-        .await
-        .unwrap();
-    let ids = |streams: Vec<StreamId>| {
-        streams
-            .into_iter()
-            .map(|stream| stream.id)
-            .collect::<Vec<_>>()
+    let code = DefinitionCode::new("p", "n");
+    let asker = Asker {
+        instance: first.instance(1),
+        run_times: 1,
     };
-    let triggers = world
-        .log
-        .streams(first.lease.shard, AggregateType::Trigger)
-        .await
-        .unwrap();
-    assert_eq!(ids(triggers), ["B/ü", "a-1", "b"]);
-    let tasks = world
-        .log
-        .streams(first.lease.shard, AggregateType::TaskInstance)
-        .await
-        .unwrap();
-    assert_eq!(ids(tasks), ["1000/1"]);
-    let elsewhere = world
-        .log
-        .streams(second.lease.shard, AggregateType::Trigger)
-        .await
-        .unwrap();
-    assert_eq!(ids(elsewhere), ["c"]);
+    let set = |name: &str| {
+        let config = "export A=1".into();
+        Fact::Environment(name.into(), environment::Event::Changed { config })
+    };
+    let sized = |size| Fact::TaskGroup("g".into(), task_group::Event::Defined { size });
+    let workflow = serde_json::from_str(r#"{"project": "p", "name": "n", "tasks": []}"#).unwrap();
+    let defined = workflow_definition::Event::Defined {
+        version: 1,
+        workflow,
+    };
+    let fired = trigger::Event::Fired {
+        instance: first.instance(1),
+    };
+    let facts = [
+        Fact::Trigger("key".to_owned(), fired),
+        first.task(1, 1),
+        set("B/ü"),
+        set("a"),
+        sized(1),
+        sized(2),
+        Fact::SerialQueue(code, serial_queue::Event::Requested(asker)),
+        Fact::Definition(code, defined),
+    ];
+    first.append(&facts).await.unwrap();
+    second.append(&[set("c"), second.task(1, 1)]).await.unwrap();
+    let listed = async |shard| {
+        let streams = world.log.shared_streams(shard).await.unwrap();
+        streams.into_iter().collect::<BTreeSet<_>>()
+    };
+    let shared = facts.iter().map(Fact::stream);
+    let shared: BTreeSet<_> = shared.filter(|stream| stream.kind.is_shared()).collect();
+    assert_eq!(listed(first.lease.shard).await, shared);
+    let kinds: BTreeSet<_> = shared.iter().map(|stream| stream.kind).collect();
+    let all = AggregateType::ALL.into_iter();
+    assert!(kinds.into_iter().eq(all.filter(|kind| kind.is_shared())));
     assert_eq!(
-        world
-            .log
-            .streams(shard(3), AggregateType::Trigger)
-            .await
-            .unwrap(),
-        []
+        listed(second.lease.shard).await,
+        BTreeSet::from([set("c").stream()])
     );
+    assert_eq!(listed(shard(3)).await, BTreeSet::new());
 }
 
 pub(crate) async fn shards_say_where_they_are(world: World) {
