@@ -284,27 +284,40 @@ async fn a_host_is_killed(mut world: World) {
     assert_eq!(finished.outcome(), Outcome::Success);
 }
 
+async fn a_host_is_stopped(mut world: World, program: PathBuf) {
+    world
+        .engine
+        .dispatch(attempt(1), "SHELL", program.to_str().unwrap());
+    let told = world.work(attempt(1)).join("pids");
+    let running = pids(&told, 1).await;
+    world.engine.kill(attempt(1), 50);
+    let (_, finished) = world.engine.end(attempt(1)).await;
+    assert_eq!(finished.outcome(), Outcome::Killed);
+    assert!(!running.into_iter().any(lives));
+}
+
 #[tokio::test]
 async fn who_stops_what_looks_after_it_is_killed_all_the_same() {
     for cgroups in [true, false] {
-        let mut world = World::with(|config| config.settings.cgroups = cgroups).await;
-        let file = world.tmp.path().join("pids");
+        let world = World::with(|config| config.settings.cgroups = cgroups).await;
+        let file = world.tmp.path().join("deaf");
         fs::write(&file, "").unwrap();
-        let program = parent(
-            &world,
-            &file,
-            "kill -STOP $PPID; echo $$ >> pids; sleep 1000",
+        let then = format!(
+            "kill -STOP $PPID; cat '{}' > all; echo $$ >> all; mv all pids; sleep 1000",
+            file.display()
         );
-        world
-            .engine
-            .dispatch(attempt(1), "SHELL", program.to_str().unwrap());
-        let running = pids(&file, 2).await;
-        let stopped = world.work(attempt(1)).join("pids");
-        until("it has stopped its host", || stopped.exists()).await;
-        world.engine.kill(attempt(1), 50);
-        let (_, finished) = world.engine.end(attempt(1)).await;
-        assert_eq!(finished.outcome(), Outcome::Killed);
-        assert!(!running.into_iter().any(lives));
+        let program = parent(&world, &file, &then);
+        a_host_is_stopped(world, program).await;
+    }
+}
+
+#[tokio::test]
+async fn who_stops_what_looks_after_it_before_that_could_say_a_word_is_killed_all_the_same() {
+    for cgroups in [true, false] {
+        let world = World::with(|config| config.settings.cgroups = cgroups).await;
+        let hasty = "#!/bin/sh\nkill -STOP $PPID; echo $$ > all; mv all pids; exec sleep 1000\n";
+        let program = program(&world, "hasty", hasty);
+        a_host_is_stopped(world, program).await;
     }
 }
 

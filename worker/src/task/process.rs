@@ -86,8 +86,15 @@ pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
         Err(reason) => return Err(failed(job, reason).await),
     };
     let run = program.on(&host, &job.order);
-    let answer = host.run(run).await;
+    let answer = first_word(job, &mut host, run).await;
     drop(turn);
+    let Some(answer) = answer else {
+        host.end(Some(job.order.key), job.order.world.kill_grace)
+            .await;
+        let mut end = End::killed_for("killed before it was known to have started");
+        collect(&mut end, &job.order).await;
+        return Err(end);
+    };
     match answer {
         Ok(Some(Answer::Running(birth))) => {
             // Its group is not killed for the sake of one of its members.
@@ -111,6 +118,24 @@ pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
         }
     }
 }
+
+/// What a host says of a program in its first moment. `None` when the attempt was killed and the host says nothing: its
+/// program may have stopped it before it could, or a disk does not answer.
+async fn first_word(
+    job: &mut Job,
+    host: &mut Host,
+    run: Run,
+) -> Option<Result<Option<Answer>, String>> {
+    let mut word = std::pin::pin!(host.run(run));
+    tokio::select! {
+        biased;
+        answer = &mut word => Some(answer),
+        _ = job.killed() => tokio::time::timeout(FIRST_WORD, word).await.ok(),
+    }
+}
+
+/// How long the first word about an attempt that was killed may take.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 
 const HOST_GONE: &str = "the process that looked after it was killed";
 
