@@ -3,7 +3,7 @@
 use simulation::{Faults, play};
 
 /// The seed, and what was wrong when it failed.
-const FOUND: [(u64, &str); 6] = [
+const FOUND: [(u64, &str); 7] = [
     (
         159,
         "an engine whose clock leapt took the leap for its workers' silence and gave up what they were running",
@@ -27,6 +27,10 @@ const FOUND: [(u64, &str); 6] = [
     (
         24555,
         "an engine that did not know yet that its shard was another's gave back the turn of a run that it knew nothing of, and two runs that must take turns overlapped",
+    ),
+    (
+        457_294,
+        "the claims took a decision that the log refuses for one with an effect, when the shard had another owner already",
     ),
 ];
 

@@ -173,7 +173,10 @@ impl World {
             };
             if let Event::DispatchRequested { worker, .. } | Event::Adopted { worker, .. } = fact {
                 self.engines[engine].asked.insert(id, worker);
-            } else if let Event::Lost { reason, .. } = fact {
+            } else if let Event::Lost { reason, .. } = fact
+                // What the log refuses gives nothing up, and who has the attempt now is not who had it then.
+                && append.epoch == self.newest_epoch(append.shard)
+            {
                 self.truly_lost(engine, id, &reason);
             }
         }
