@@ -247,3 +247,21 @@ fn a_task_says_at_each_step_what_it_waits_for() {
     bench.command(attempt(1).task.instance, forced).unwrap();
     assert_eq!(bench.causes(), ["ENDED"]);
 }
+
+#[test]
+fn a_run_is_under_way_from_its_start_to_its_end_and_no_other_is() {
+    let mut bench = Bench::with_a_run(RetryPolicy::default());
+    let run = attempt(1).task.instance;
+    assert!(!bench.core.is_under_way(InstanceId::new(7, SHARD)));
+    assert!(
+        !bench
+            .core
+            .is_under_way(InstanceId::new(1, ShardId(SHARD.0 + 1)))
+    );
+    bench.hello(1, &[]);
+    bench.accept(1, attempt(1));
+    assert!(bench.core.is_under_way(run));
+    bench.finish(1, attempt(1), wire::Outcome::Success);
+    assert_eq!(bench.told().last().map(String::as_str), Some("finished"));
+    assert!(!bench.core.is_under_way(run));
+}
