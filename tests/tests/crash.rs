@@ -114,6 +114,45 @@ fn after_kill_9_the_same_command_takes_the_run_up_and_nothing_that_succeeded_run
 }
 
 #[test]
+fn what_ends_before_the_same_command_has_looked_is_told_and_not_begun_again() {
+    let world = World::new();
+    let (gate, done) = (world.path().join("gate"), world.path().join("done"));
+    let text = format!(
+        "name: gated\ntasks:\n  - name: a\n    run: \"until [ -e {} ]; do sleep 0.01; done; echo a >> {}\"\n",
+        gate.display(),
+        done.display()
+    );
+    world.file("gated.yaml", &text);
+    let mut running = world.start(["run", "gated.yaml"]);
+    running.wait_for("a #1  RUNNING_EXECUTION");
+    running.signal("KILL");
+    running.end();
+    let id = only_run(&world);
+    // The task survives its service, and ends while there is none: the next one hears of it as soon as it is there.
+    world.file("gate", "");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while lines(&done).is_empty() {
+        assert!(Instant::now() < deadline, "the task died with its service");
+        sleep(Duration::from_millis(10));
+    }
+    let document = world
+        .tidemill(["run", "gated.yaml", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(
+        (document["id"].to_string(), &document["state"]),
+        (id.clone(), &"SUCCESS".into())
+    );
+    assert_eq!(only_run(&world), id);
+    // That one had ended before this one began.
+    let next = world
+        .tidemill(["run", "gated.yaml", "--json"])
+        .exits(0)
+        .json();
+    assert_ne!(next["id"].to_string(), id);
+}
+
+#[test]
 fn other_parameters_or_new_start_another_run() {
     let world = World::new();
     chain(&world);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use domain::Timestamp;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +19,7 @@ use crate::args;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::home::socket_of;
+use crate::output;
 use crate::service::{Options, Roles, Service};
 
 /// The directory that is looked at when none is named.
@@ -92,10 +94,13 @@ pub(crate) struct Session {
     own: Option<Service>,
     /// It has answered before: when it does not now, that may pass.
     met: bool,
+    /// By this machine's clock, before there was a service that could have moved anything.
+    opened: Timestamp,
 }
 
 impl Session {
     async fn open(place: &args::Place, need: Need, config: Config) -> Result<Self, Failure> {
+        let opened = output::now();
         let place = match (&place.server, &place.data) {
             (Some(server), _) => Place::Server(server.clone()),
             (None, Some(data)) => {
@@ -121,6 +126,7 @@ impl Session {
             client,
             own,
             met: false,
+            opened,
         })
     }
 
@@ -140,12 +146,21 @@ impl Session {
             client,
             own: None,
             met: true,
+            opened: output::now(),
         })
     }
 
     /// This process is the service.
     pub(crate) const fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// When this command began, by the clock of the service; none when that may be another machine's.
+    pub(crate) const fn began(&self) -> Option<Timestamp> {
+        match self.place {
+            Place::Data(_) => Some(self.opened),
+            Place::Server(_) => None,
+        }
     }
 
     /// How a later command reaches the same service, as options.

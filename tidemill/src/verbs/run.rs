@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use domain::InstanceId;
 use domain::calendar::Zone;
 use domain::workflow_instance::{Submission, WorkflowState};
+use domain::{InstanceId, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::control::leave;
@@ -186,7 +186,8 @@ async fn submit(session: &mut Session, target: &Target, ask: &Ask) -> Result<Ins
         .ok_or_else(|| Failure::service("the service did not say which run it started"))
 }
 
-/// The newest run of this version and these parameters that has not ended and is not being stopped.
+/// The newest run of this version and these parameters that had not ended when this command began, and is not
+/// being stopped.
 async fn find_unfinished(
     session: &mut Session,
     target: &Target,
@@ -194,23 +195,25 @@ async fn find_unfinished(
 ) -> Result<Option<InstanceId>, Failure> {
     let start_nodes = target.codes(&ask.start_nodes)?;
     session.see_all().await?;
-    let mut ids = Vec::new();
-    // One that is being stopped ends by itself, whoever serves it; nobody waits for that.
     let open = WorkflowState::ALL
         .into_iter()
-        .filter(|state| !state.is_finished() && *state != WorkflowState::ReadyStop);
-    for state in open {
+        .filter(|state| is_open(*state));
+    let mut ids = Vec::new();
+    // Runs go on while they are looked for, at the latest because this process has taken them up: the last look
+    // is at the newest ones in any state, and finds those that have moved out of the sight of the others.
+    for state in open.map(Some).chain([None]) {
         let request = Request::get(&["instances"])
             .with("project", &target.project)
             .with("workflow", &target.workflow)
-            .with("state", state.name())
+            .with_some("state", state.map(WorkflowState::name))
             .with("limit", &1_000);
         let page = session.call(&request).await?;
         let items = page.get("items").and_then(Value::as_array);
         let alike = items
             .into_iter()
             .flatten()
-            .filter(|item| item["version"] == target.version);
+            .filter(|item| item["version"] == target.version)
+            .filter(|item| was_open(item, session.began()));
         ids.extend(alike.filter_map(|item| item.get("id")?.as_u64()));
     }
     ids.sort_unstable_by(|a, b| b.cmp(a));
@@ -222,6 +225,27 @@ async fn find_unfinished(
         }
     }
     Ok(None)
+}
+
+/// It will come to an end that somebody waits for. One that is being stopped ends by itself, whoever serves it.
+fn is_open(state: WorkflowState) -> bool {
+    !state.is_finished() && state != WorkflowState::ReadyStop
+}
+
+/// This run of a list is open, or was when the command began.
+fn was_open(item: &Value, began: Option<Timestamp>) -> bool {
+    let state = item["state"].as_str().unwrap_or_default();
+    let Some(state) = WorkflowState::ALL
+        .into_iter()
+        .find(|known| known.name() == state)
+    else {
+        return false;
+    };
+    let ended = item["end_time"].as_str().and_then(output::parse);
+    let ends_now = ended
+        .zip(began)
+        .is_some_and(|(ended, began)| ended >= began);
+    is_open(state) || (ends_now && state != WorkflowState::Stop)
 }
 
 /// That run was asked for in the same words.
