@@ -26,8 +26,8 @@ use crate::table::{Kind, Table};
 const SCHEMA: &str = "tidemill_read";
 /// Connections for readers.
 const READERS: usize = 8;
-/// The most values that one statement is given on SQLite: with more it gets no cheaper.
-const VALUES: usize = 700;
+/// The most rows that one statement is given on SQLite.
+pub(crate) const ROWS: usize = 256;
 /// Connections for the runner and for one rebuild beside it.
 const WRITERS: usize = 2;
 /// `PostgreSQL`'s division by zero, by which a statement is made to fail.
@@ -293,16 +293,13 @@ impl Tx {
             // Bound values cost half of what JSON does that SQLite takes apart.
             Self::Sqlite(tx) => {
                 let columns = batch.kinds.len();
-                let most = VALUES / columns;
-                let mut left = batch.rows.len();
-                let mut cells = batch.rows.into_iter().flatten();
                 let mut touched = 0;
-                while left > 0 {
-                    let rows = left.min(most);
-                    left -= rows;
-                    let sql = sql(&values(rows, columns));
+                let mut rows = batch.rows.into_iter().peekable();
+                while rows.peek().is_some() {
+                    let some: Vec<_> = rows.by_ref().take(ROWS).collect();
+                    let sql = sql(&values(some.len(), columns));
                     let query = sqlx::query::<Sqlite>(AssertSqlSafe(sql));
-                    let query = bind_cells(query, cells.by_ref().take(rows * columns));
+                    let query = bind_cells(query, some.into_iter().flatten());
                     touched += query.execute(&mut **tx).await?.rows_affected();
                 }
                 Ok(touched)
@@ -343,10 +340,18 @@ impl Tx {
     }
 }
 
-/// So many rows of bound values.
+/// Room for so many rows of bound values, and perhaps some more. What is not bound is NULL, and a row that begins
+/// with it is none: no key does.
 pub(crate) fn values(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(","));
-    format!("VALUES {}", vec![row; rows].join(","))
+    let rows = vec![row; room(rows)].join(",");
+    format!("SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL")
+}
+
+/// For how many rows there is room where so many are needed: few sizes, because each statement must be prepared once.
+pub(crate) fn room(rows: usize) -> usize {
+    let bits = rows.next_power_of_two().trailing_zeros();
+    1 << bits.next_multiple_of(2)
 }
 
 /// Rows whose columns are bound as one array each, behind so many other values.

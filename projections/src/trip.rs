@@ -1,6 +1,8 @@
 //! A whole batch in one trip to the database. A transaction of several statements costs a trip for each of
 //! them, and when a batch is small the trips are most of what it costs.
 
+use std::iter::repeat_n;
+
 use domain::InstanceId;
 use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite};
@@ -10,17 +12,12 @@ use crate::Error;
 use crate::batch::{Advance, Written, shown_rows};
 use crate::cell::Cell;
 use crate::database::{
-    DIVISION, Database, bind_cells, bind_column, postgres_cells, sqlite_cells, unnest, values,
+    DIVISION, Database, ROWS, bind_cells, bind_column, postgres_cells, room, sqlite_cells, unnest,
+    values,
 };
 use crate::patches::{Batch, Patches};
 use crate::table::Table;
 use crate::{checkpoints, workflow_instances};
-
-/// The most rows of one table that SQLite is given in one trip: each number of rows is another statement, and
-/// each statement must be prepared once.
-const ROWS: usize = 4;
-/// The most shards, for the same reason.
-const SHARDS: usize = 2;
 
 /// Whether this is a batch for one trip.
 pub(crate) fn is_enough(
@@ -33,7 +30,7 @@ pub(crate) fn is_enough(
     }
     match database {
         Database::Sqlite { .. } => {
-            advances.len() <= SHARDS && patches.iter().all(|(_, patches)| patches.len() <= ROWS)
+            advances.len() <= ROWS && patches.iter().all(|(_, patches)| patches.len() <= ROWS)
         }
         Database::Postgres { .. } => true,
     }
@@ -47,8 +44,8 @@ pub(crate) async fn write(
     asked: &[InstanceId],
 ) -> Result<Written, Error> {
     let moves = checkpoints::moves(advances);
-    let filled = patches.into_iter().filter(|(_, it)| !it.is_empty());
-    let tables: Vec<(&Table, Batch)> = filled
+    let changed = patches.into_iter().filter(|(_, it)| !it.is_empty());
+    let tables: Vec<(&Table, Batch)> = changed
         .map(|(table, patches)| (table, patches.into_rows()))
         .collect();
     match database {
@@ -82,7 +79,7 @@ async fn on_sqlite(
         sql = format!("{sql}; {question}");
     }
     let batches = std::iter::once(moves).chain(tables.into_iter().map(|(_, rows)| rows));
-    let cells = batches.flat_map(|batch| batch.rows).flatten();
+    let cells = batches.flat_map(filled);
     let cells = cells.chain((!asked.is_empty()).then_some(ids));
     let query = bind_cells(sqlx::query::<Sqlite>(AssertSqlSafe(sql)), cells);
     let mut lent = writers.lend().await?;
@@ -97,6 +94,13 @@ async fn on_sqlite(
         |row| sqlite_cells(row, &kinds),
         |error| error.kind() == sqlx::error::ErrorKind::NotNullViolation,
     )
+}
+
+/// The cells of a batch, and nothing where there is [`room`] for more.
+fn filled(batch: Batch) -> impl Iterator<Item = Cell> {
+    let (rows, columns) = (batch.rows.len(), batch.kinds.len());
+    let nothing = repeat_n(Cell::Null, (room(rows) - rows) * columns);
+    batch.rows.into_iter().flatten().chain(nothing)
 }
 
 /// One statement. When not all checkpoints have moved it divides by zero, and nothing of it stays.

@@ -15,7 +15,8 @@ use sqlx::sqlite::{
 use super::connections::Connections;
 use crate::log::LogError;
 
-/// Statements that a connection keeps prepared: one for each number of rows that is written at once, and some.
+/// Statements that a connection keeps prepared: one for each size of what is written at once (of the read tables, for each
+/// combination of sizes), and some.
 const STATEMENTS: usize = 256;
 /// How long a writer of a SQLite file waits for another one.
 const BUSY: Duration = Duration::from_secs(20);

@@ -36,33 +36,38 @@ const MOVE_OR_FAIL: &str = "UPDATE shards SET hash = unhex(w.value ->> 5), \
         THEN (w.value ->> 4) END \
     FROM json_each(?) AS w WHERE shard = (w.value ->> 0)";
 
-/// The most events that one statement writes: with more it gets no cheaper.
-const MOST: usize = 32;
+/// The sizes of the statements that write events, as powers of two: each size must be prepared once.
+const SIZES: usize = 12;
+/// The most events that one statement writes.
+const MOST: usize = 1 << (SIZES - 1);
 
-/// `INSERTS[n]` writes `n + 1` events. Bound values cost half of what JSON does that SQLite takes apart. What fails
-/// leaves what it had written to the transaction, which is rolled back: so SQLite need not keep a copy of each page
-/// that the statement changes.
-static INSERTS: LazyLock<[String; MOST]> = LazyLock::new(|| {
-    std::array::from_fn(|more| {
-        let mut sql =
+/// `INSERTS[n]` has room for `2^n` events. What is not bound is NULL, and a row without a shard is none. Bound values
+/// cost half of what JSON does that SQLite takes apart. What fails leaves what it had written to the transaction,
+/// which is rolled back: so SQLite need not keep a copy of each page that the statement changes.
+static INSERTS: LazyLock<[String; SIZES]> = LazyLock::new(|| {
+    std::array::from_fn(|size| {
+        const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?)";
+        let rows = vec![ROW; 1 << size].join(",");
+        format!(
             "INSERT OR FAIL INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, \
-            event_version, payload, metadata, recorded_at, hash) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-                .to_owned();
-        for _ in 0..more {
-            // Writing to a string does not fail.
-            let _ = write!(sql, ",(?,?,?,?,?,?,?,?,?,?,?)");
-        }
-        sql
+            event_version, payload, metadata, recorded_at, hash) \
+            SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL"
+        )
     })
 });
 
-/// `COMMITS[n]` is a whole commit of `n + 1` events: one trip to the connection's thread instead of four.
-static COMMITS: LazyLock<[String; MOST]> = LazyLock::new(|| {
-    std::array::from_fn(|more| {
-        let insert = &INSERTS[more];
+/// `COMMITS[n]` is a whole commit of up to `2^n` events: one trip to the connection's thread instead of four or more.
+static COMMITS: LazyLock<[String; SIZES]> = LazyLock::new(|| {
+    std::array::from_fn(|size| {
+        let insert = &INSERTS[size];
         format!("BEGIN IMMEDIATE; {MOVE_OR_FAIL}; {insert}; COMMIT")
     })
 });
+
+/// The statement that has room for so many events, at most [`MOST`].
+fn for_events(statements: &'static [String; SIZES], events: usize) -> &'static str {
+    &statements[events.next_power_of_two().trailing_zeros() as usize]
+}
 
 const BLOBS: &str = "INSERT INTO blobs (digest, body) SELECT value ->> 'digest', value ->> 'body' FROM json_each($1) \
     WHERE true ON CONFLICT DO NOTHING";
@@ -75,7 +80,7 @@ pub(super) async fn commit(
     let events: Vec<&Recorded> = groups.iter().flat_map(Group::events).collect();
     let is_large = |event: &&Recorded| blob(&event.payload).is_some();
     if events.len() <= MOST && !events.iter().any(is_large) {
-        let sql = COMMITS[events.len() - 1].as_str();
+        let sql = for_events(&COMMITS, events.len());
         let query = events.iter().fold(
             sqlx::query(sql).bind(Arc::clone(&wanted)),
             |query, event| bind(query, event, Arc::clone(&event.payload)),
@@ -175,7 +180,7 @@ async fn insert<'a>(
     events: &[&'a Recorded],
 ) -> Result<Vec<Blob<'a>>, sqlx::Error> {
     let mut blobs = Vec::new();
-    let mut query = sqlx::query(INSERTS[events.len() - 1].as_str());
+    let mut query = sqlx::query(for_events(&INSERTS, events.len()));
     for event in events {
         let payload = match blob(&event.payload) {
             None => Arc::clone(&event.payload),

@@ -149,6 +149,19 @@ pub(crate) async fn events_of_several_streams_become_durable_together(world: Wor
     }
 }
 
+pub(crate) async fn an_append_of_any_size_is_written_whole(world: World) {
+    let mut writer = world.writer("a").await;
+    let mut written = Vec::new();
+    // Beside the powers of two, where one size of statement ends and the next one begins.
+    for events in [1, 2, 3, 31, 32, 33, 64, 65, 2_047, 2_048, 2_049] {
+        let facts: Vec<Fact> = (0..events).map(|task| writer.task(events, task)).collect();
+        let append = writer.record(&facts);
+        written.extend(append.events.clone());
+        writer.log.append(append).await.unwrap();
+    }
+    assert_eq!(writer.read().await, written);
+}
+
 pub(crate) async fn appends_queued_back_to_back_chain_in_their_order(world: World) {
     let mut writers = Vec::new();
     for _ in 0..SHARDS {

@@ -47,6 +47,7 @@ claims! {
         malformed_appends_are_refused_at_the_door,
         an_event_of_a_stream_is_written_once_and_the_append_around_it_not_at_all,
         events_of_several_streams_become_durable_together,
+        an_append_of_any_size_is_written_whole,
         appends_queued_back_to_back_chain_in_their_order,
         after_a_refused_append_those_that_built_on_it_are_refused_too,
         a_refused_append_does_not_harm_the_others_in_its_batch,
