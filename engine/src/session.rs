@@ -2,11 +2,15 @@
 //! become frames. Decides nothing.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use proto::worker::worker_session_server::{WorkerSession, WorkerSessionServer};
-use proto::worker::{EngineFrame, EngineMessage, Hello, WorkerFrame, worker_message};
+use proto::worker::{
+    EngineFrame, EngineMessage, Hello, WorkerFrame, engine_message, worker_message,
+};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::driver::FromWorker;
@@ -14,6 +18,8 @@ use crate::engine::Engine;
 
 /// How many messages one frame carries at most.
 const FRAME: usize = 512;
+/// How long acks wait for something to go with.
+const COMPANY: Duration = Duration::from_millis(5);
 
 /// The service that workers connect to.
 #[derive(Clone)]
@@ -88,17 +94,31 @@ impl WorkerSession for WorkerSessions {
     }
 }
 
-/// Everything that queued goes into the next frame. Ends when the engine drops its end.
+/// Everything that queued goes into the next frame, and acks wait a little for something to go with. Ends when the
+/// engine drops its end.
 fn framed(
     outgoing: mpsc::UnboundedReceiver<EngineMessage>,
 ) -> impl Stream<Item = Result<EngineFrame, Status>> {
     stream::unfold(outgoing, |mut outgoing| async move {
         let mut messages = Vec::new();
-        match outgoing.recv_many(&mut messages, FRAME).await {
-            0 => None,
-            _ => Some((Ok(EngineFrame { messages }), outgoing)),
+        if outgoing.recv_many(&mut messages, FRAME).await == 0 {
+            return None;
         }
+        let until = Instant::now() + COMPANY;
+        while messages.len() < FRAME && messages.iter().all(is_ack) {
+            let room = FRAME - messages.len();
+            let more = timeout_at(until, outgoing.recv_many(&mut messages, room)).await;
+            if matches!(more, Err(_) | Ok(0)) {
+                break;
+            }
+        }
+        Some((Ok(EngineFrame { messages }), outgoing))
     })
+}
+
+/// Nobody waits for it: the worker would only say its report again, much later.
+fn is_ack(message: &EngineMessage) -> bool {
+    matches!(message.body, Some(engine_message::Body::Ack(_)))
 }
 
 fn check(hello: &Hello) -> Result<(), Status> {

@@ -14,7 +14,7 @@ use proto::worker::{EngineFrame, Heartbeat, Welcome, WorkerFrame, WorkerMessage}
 use proto::worker::{engine_message, report, worker_message};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tonic::Streaming;
 use tonic::transport::{Channel, Uri};
 
@@ -32,6 +32,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A frame stays well below the 4 MiB that gRPC receivers take by default.
 const FRAME_BYTES: usize = 1024 * 1024;
 const FRAME_MESSAGES: usize = 4096;
+/// How long acceptances wait for something to go with.
+const COMPANY: Duration = Duration::from_millis(5);
 /// Dispatches carry scripts, and many may come in one frame.
 const LARGEST_FRAME: usize = 64 * 1024 * 1024;
 
@@ -297,7 +299,8 @@ async fn welcome(
     }
 }
 
-/// Everything that queued while the last frame was on its way goes into the next one.
+/// Everything that queued while the last frame was on its way goes into the next one, and acceptances wait a little
+/// for something to go with: often that is what became of the attempt.
 fn frames(messages: mpsc::UnboundedReceiver<WorkerMessage>) -> impl Stream<Item = WorkerFrame> {
     stream::unfold((messages, None), |(mut queue, kept)| async move {
         let first = match kept {
@@ -307,9 +310,16 @@ fn frames(messages: mpsc::UnboundedReceiver<WorkerMessage>) -> impl Stream<Item 
         let mut bytes = weight(&first);
         let mut messages = vec![first];
         let mut next = None;
-        while messages.len() < FRAME_MESSAGES
-            && let Ok(message) = queue.try_recv()
-        {
+        let mut waits = is_acceptance(&messages[0]);
+        let until = Instant::now() + COMPANY;
+        while messages.len() < FRAME_MESSAGES {
+            let more = if waits {
+                timeout_at(until, queue.recv()).await.ok().flatten()
+            } else {
+                queue.try_recv().ok()
+            };
+            let Some(message) = more else { break };
+            waits &= is_acceptance(&message);
             bytes += weight(&message);
             if bytes > FRAME_BYTES {
                 next = Some(message);
@@ -319,6 +329,11 @@ fn frames(messages: mpsc::UnboundedReceiver<WorkerMessage>) -> impl Stream<Item 
         }
         Some((WorkerFrame { messages }, (queue, next)))
     })
+}
+
+/// Nobody waits for it: the engine has dispatched the attempt, and it goes its way.
+fn is_acceptance(message: &WorkerMessage) -> bool {
+    matches!(&message.body, Some(worker_message::Body::Answer(answer)) if answer.rejected.is_empty())
 }
 
 /// About how many bytes a message takes: exact enough to bound a frame, without encoding it twice.
