@@ -135,3 +135,54 @@ fn check(hello: &Hello) -> Result<(), Status> {
     };
     Err(Status::invalid_argument(format!("Hello: {problem}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use proto::worker::{Ack, Dispatch};
+
+    use super::*;
+
+    fn ack() -> EngineMessage {
+        EngineMessage {
+            body: Some(engine_message::Body::Ack(Ack::default())),
+        }
+    }
+
+    fn dispatch() -> EngineMessage {
+        EngineMessage {
+            body: Some(engine_message::Body::Dispatch(Dispatch::default())),
+        }
+    }
+
+    #[tokio::test]
+    async fn acks_go_with_what_follows_them_and_alone_when_nothing_does() {
+        let (say, said) = mpsc::unbounded_channel();
+        let mut frames = pin!(framed(said));
+        say.send(ack()).unwrap();
+        assert!(
+            frames.next().now_or_never().is_none(),
+            "it waits for company"
+        );
+        say.send(ack()).unwrap();
+        say.send(dispatch()).unwrap();
+        let together = frames.next().await.unwrap().unwrap();
+        assert_eq!(together.messages, [ack(), ack(), dispatch()]);
+
+        say.send(ack()).unwrap();
+        let alone = frames.next().await.unwrap().unwrap();
+        assert_eq!(alone.messages, [ack()]);
+
+        say.send(dispatch()).unwrap();
+        let at_once = frames.next().now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!(at_once.messages, [dispatch()]);
+
+        say.send(ack()).unwrap();
+        drop(say);
+        let last = frames.next().await.unwrap().unwrap();
+        assert_eq!(last.messages, [ack()]);
+        assert!(frames.next().await.is_none(), "the engine has let go");
+    }
+}

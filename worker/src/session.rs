@@ -383,3 +383,58 @@ fn describe(error: &tonic::transport::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::{FutureExt, StreamExt};
+    use proto::worker::{Answer, Report};
+
+    use super::*;
+
+    fn answer(rejected: &str) -> WorkerMessage {
+        WorkerMessage {
+            body: Some(worker_message::Body::Answer(Answer {
+                rejected: rejected.into(),
+                ..Answer::default()
+            })),
+        }
+    }
+
+    fn report() -> WorkerMessage {
+        WorkerMessage {
+            body: Some(worker_message::Body::Report(Report::default())),
+        }
+    }
+
+    #[tokio::test]
+    async fn acceptances_go_with_what_follows_them_and_alone_when_nothing_does() {
+        let (say, said) = mpsc::unbounded_channel();
+        let mut frames = pin!(frames(said));
+        say.send(answer("")).unwrap();
+        assert!(
+            frames.next().now_or_never().is_none(),
+            "it waits for company"
+        );
+        say.send(answer("")).unwrap();
+        say.send(report()).unwrap();
+        let together = frames.next().await.unwrap();
+        assert_eq!(together.messages, [answer(""), answer(""), report()]);
+
+        say.send(answer("")).unwrap();
+        let alone = frames.next().await.unwrap();
+        assert_eq!(alone.messages, [answer("")]);
+
+        // The engine asks somebody else as soon as it knows.
+        say.send(answer("no room")).unwrap();
+        let at_once = frames.next().now_or_never().unwrap().unwrap();
+        assert_eq!(at_once.messages, [answer("no room")]);
+
+        say.send(answer("")).unwrap();
+        drop(say);
+        let last = frames.next().await.unwrap();
+        assert_eq!(last.messages, [answer("")]);
+        assert!(frames.next().await.is_none(), "the keeper has let go");
+    }
+}
