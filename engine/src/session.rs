@@ -90,7 +90,7 @@ impl WorkerSession for WorkerSessions {
             }
             let _ = engine.worker_said(FromWorker::Closed { session });
         });
-        Ok(Response::new(Box::pin(framed(outgoing))))
+        Ok(Response::new(Box::pin(framed(outgoing, COMPANY))))
     }
 }
 
@@ -98,13 +98,14 @@ impl WorkerSession for WorkerSessions {
 /// engine drops its end.
 fn framed(
     outgoing: mpsc::UnboundedReceiver<EngineMessage>,
+    company: Duration,
 ) -> impl Stream<Item = Result<EngineFrame, Status>> {
-    stream::unfold(outgoing, |mut outgoing| async move {
+    stream::unfold(outgoing, move |mut outgoing| async move {
         let mut messages = Vec::new();
         if outgoing.recv_many(&mut messages, FRAME).await == 0 {
             return None;
         }
-        let until = Instant::now() + COMPANY;
+        let until = Instant::now() + company;
         while messages.len() < FRAME && messages.iter().all(is_ack) {
             let room = FRAME - messages.len();
             let more = timeout_at(until, outgoing.recv_many(&mut messages, room)).await;
@@ -158,9 +159,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn acks_go_with_what_follows_them_and_alone_when_nothing_does() {
+    async fn acks_go_with_what_follows_them() {
         let (say, said) = mpsc::unbounded_channel();
-        let mut frames = pin!(framed(said));
+        let mut frames = pin!(framed(said, Duration::from_hours(1)));
         say.send(ack()).unwrap();
         assert!(
             frames.next().now_or_never().is_none(),
@@ -171,10 +172,6 @@ mod tests {
         let together = frames.next().await.unwrap().unwrap();
         assert_eq!(together.messages, [ack(), ack(), dispatch()]);
 
-        say.send(ack()).unwrap();
-        let alone = frames.next().await.unwrap().unwrap();
-        assert_eq!(alone.messages, [ack()]);
-
         say.send(dispatch()).unwrap();
         let at_once = frames.next().now_or_never().unwrap().unwrap().unwrap();
         assert_eq!(at_once.messages, [dispatch()]);
@@ -184,5 +181,14 @@ mod tests {
         let last = frames.next().await.unwrap().unwrap();
         assert_eq!(last.messages, [ack()]);
         assert!(frames.next().await.is_none(), "the engine has let go");
+    }
+
+    #[tokio::test]
+    async fn an_ack_goes_alone_when_nothing_follows() {
+        let (say, said) = mpsc::unbounded_channel();
+        let mut frames = pin!(framed(said, Duration::from_millis(1)));
+        say.send(ack()).unwrap();
+        let alone = frames.next().await.unwrap().unwrap();
+        assert_eq!(alone.messages, [ack()]);
     }
 }

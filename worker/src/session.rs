@@ -219,7 +219,7 @@ async fn exchange(
 ) -> Result<(), String> {
     let mut client = WorkerSessionClient::new(channel).max_decoding_message_size(LARGEST_FRAME);
     let opening = async {
-        let mut inbound = client.open(frames(messages)).await?.into_inner();
+        let mut inbound = client.open(frames(messages, COMPANY)).await?.into_inner();
         let welcome = welcome(&mut inbound).await?;
         Ok::<_, tonic::Status>((inbound, welcome))
     };
@@ -301,8 +301,11 @@ async fn welcome(
 
 /// Everything that queued while the last frame was on its way goes into the next one, and acceptances wait a little
 /// for something to go with: often that is what became of the attempt.
-fn frames(messages: mpsc::UnboundedReceiver<WorkerMessage>) -> impl Stream<Item = WorkerFrame> {
-    stream::unfold((messages, None), |(mut queue, kept)| async move {
+fn frames(
+    messages: mpsc::UnboundedReceiver<WorkerMessage>,
+    company: Duration,
+) -> impl Stream<Item = WorkerFrame> {
+    stream::unfold((messages, None), move |(mut queue, kept)| async move {
         let first = match kept {
             Some(message) => message,
             None => queue.recv().await?,
@@ -311,7 +314,7 @@ fn frames(messages: mpsc::UnboundedReceiver<WorkerMessage>) -> impl Stream<Item 
         let mut messages = vec![first];
         let mut next = None;
         let mut waits = is_acceptance(&messages[0]);
-        let until = Instant::now() + COMPANY;
+        let until = Instant::now() + company;
         while messages.len() < FRAME_MESSAGES {
             let more = if waits {
                 timeout_at(until, queue.recv()).await.ok().flatten()
@@ -409,9 +412,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn acceptances_go_with_what_follows_them_and_alone_when_nothing_does() {
+    async fn acceptances_go_with_what_follows_them() {
         let (say, said) = mpsc::unbounded_channel();
-        let mut frames = pin!(frames(said));
+        let mut frames = pin!(frames(said, Duration::from_hours(1)));
         say.send(answer("")).unwrap();
         assert!(
             frames.next().now_or_never().is_none(),
@@ -421,10 +424,6 @@ mod tests {
         say.send(report()).unwrap();
         let together = frames.next().await.unwrap();
         assert_eq!(together.messages, [answer(""), answer(""), report()]);
-
-        say.send(answer("")).unwrap();
-        let alone = frames.next().await.unwrap();
-        assert_eq!(alone.messages, [answer("")]);
 
         // The engine asks somebody else as soon as it knows.
         say.send(answer("no room")).unwrap();
@@ -436,5 +435,14 @@ mod tests {
         let last = frames.next().await.unwrap();
         assert_eq!(last.messages, [answer("")]);
         assert!(frames.next().await.is_none(), "the keeper has let go");
+    }
+
+    #[tokio::test]
+    async fn an_acceptance_goes_alone_when_nothing_follows() {
+        let (say, said) = mpsc::unbounded_channel();
+        let mut frames = pin!(frames(said, Duration::from_millis(1)));
+        say.send(answer("")).unwrap();
+        let alone = frames.next().await.unwrap();
+        assert_eq!(alone.messages, [answer("")]);
     }
 }
