@@ -1,5 +1,5 @@
 //! A whole batch in one trip to the database. A transaction of several statements costs a trip for each of
-//! them, and when a batch is small the trips are most of what it costs.
+//! them, and the smaller the batch, the larger their part of what it costs.
 
 use std::iter::repeat_n;
 
