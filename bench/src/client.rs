@@ -57,6 +57,33 @@ struct Problem {
     detail: String,
 }
 
+#[derive(Deserialize)]
+struct Waited {
+    instance: Run,
+}
+
+impl Run {
+    /// Whether it has ended, which must be well.
+    fn has_ended(&self, path: &str) -> Result<bool, Error> {
+        match self.state.as_str() {
+            "SUCCESS" => Ok(true),
+            "SUBMITTED_SUCCESS" | "RUNNING_EXECUTION" => Ok(false),
+            state => Err(Error::Unavailable(format!(
+                "{path} ended {state}: {}",
+                self.reason
+            ))),
+        }
+    }
+}
+
+impl Started {
+    fn of(headers: &HeaderMap, path: &str) -> Result<Self, Error> {
+        let place = headers.get(LOCATION).and_then(|place| place.to_str().ok());
+        let place = place.ok_or_else(|| Error::Unavailable(format!("POST {path} names no run")))?;
+        Ok(Self(place.to_owned()))
+    }
+}
+
 impl Client {
     /// Speaks to the service at this address.
     pub(crate) async fn connect(address: SocketAddr) -> Result<Self, Error> {
@@ -86,27 +113,26 @@ impl Client {
     pub(crate) async fn start(&mut self, name: &str) -> Result<Started, Error> {
         let path = format!("/api/v1/projects/bench/workflows/{name}/instances");
         let (headers, _) = self.ask(Method::POST, &path, "{}".to_owned()).await?;
-        let place = headers.get(LOCATION).and_then(|place| place.to_str().ok());
-        let place = place.ok_or_else(|| Error::Unavailable(format!("POST {path} names no run")))?;
-        Ok(Started(place.to_owned()))
+        Started::of(&headers, &path)
     }
 
     /// Waits until the run has ended well and the read tables show it.
     pub(crate) async fn end(&mut self, run: &Started) -> Result<(), Error> {
         let path = format!("{}?wait=1m", run.0);
-        loop {
-            let run: Run = self.read(&path).await?;
-            match run.state.as_str() {
-                "SUCCESS" => return Ok(()),
-                "SUBMITTED_SUCCESS" | "RUNNING_EXECUTION" => {}
-                state => {
-                    return Err(Error::Unavailable(format!(
-                        "{path} ended {state}: {}",
-                        run.reason
-                    )));
-                }
-            }
+        while !self.read::<Run>(&path).await?.has_ended(&path)? {}
+        Ok(())
+    }
+
+    /// Starts a run and waits for that, both in one request.
+    pub(crate) async fn run(&mut self, name: &str) -> Result<(), Error> {
+        let path = format!("/api/v1/projects/bench/workflows/{name}/instances?wait=1m");
+        let (headers, body) = self.ask(Method::POST, &path, "{}".to_owned()).await?;
+        let started: Waited = serde_json::from_slice(&body)
+            .trying(format_args!("reading the answer to POST {path}"))?;
+        if started.instance.has_ended(&path)? {
+            return Ok(());
         }
+        self.end(&Started::of(&headers, &path)?).await
     }
 
     /// How many workers are there.

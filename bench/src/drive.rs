@@ -46,8 +46,7 @@ async fn in_flight(
         let mut latencies = Vec::new();
         while take(&left) {
             let sent = Instant::now();
-            let run = client.start(name).await?;
-            client.end(&run).await?;
+            client.run(name).await?;
             latencies.push(milliseconds(sent));
         }
         Ok::<_, Error>(latencies)

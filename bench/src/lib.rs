@@ -59,6 +59,8 @@ pub struct Options {
     pub instances: Option<usize>,
     /// Workflows under way at a time, instead of what the workload says.
     pub in_flight: Option<usize>,
+    /// Shards of the service's log, instead of what it chooses by itself.
+    pub shards: Option<u16>,
     /// How many worker processes.
     pub workers: usize,
     /// How many tasks each of them runs at once.

@@ -128,6 +128,9 @@ fn serve(options: &Options, place: &Place) -> Result<Process, Error> {
         .arg(place.folder.join("engine"))
         .arg("--commit-delay")
         .arg(format!("{}us", options.commit_delay.as_micros()));
+    if let Some(shards) = options.shards {
+        command.arg("--shards").arg(shards.to_string());
+    }
     // In the environment: other users of this machine can read what stands on a command line.
     if let Some(database) = &place.database {
         command.env("TIDEMILL_DATABASE", database);

@@ -104,24 +104,33 @@ pub(super) async fn show(
             Problem::not_found(format!("there was no workflow instance {id} then"))
         });
     }
-    let patience = read("wait", query.wait, patience)?;
+    let patience = patience(query.wait)?;
     let api = wait(api, query.min_position).await?;
+    let document = document(&api, id, patience).await?;
+    document.map(Json).ok_or_else(|| no_instance(id))
+}
+
+/// A run as it is, or as it is once it has ended or after so long; `None` when there is none.
+pub(super) async fn document(
+    api: &Api,
+    id: InstanceId,
+    patience: Option<Duration>,
+) -> Result<Option<InstanceDocument>, Problem> {
     let row = match patience {
-        Some(patience) => wait_for_end(&api, id, patience).await?,
+        Some(patience) => wait_for_end(api, id, patience).await?,
         None => api.reader.instance(id).await?,
     };
     if let Some(mut row) = row {
         // Nothing happens to a run while it waits for its turn; the engine knows for whom it waits.
         if row.state == WorkflowState::SerialWait && row.reason.is_empty() {
-            row.reason = explain::of_run(&api, id).await.unwrap_or_default();
+            row.reason = explain::of_run(api, id).await.unwrap_or_default();
         }
-        let pool = variables(var_pool(&api, &row).await?);
-        let parent = Names::default().parent(&api, &row).await?;
-        return Ok(Json(InstanceDocument::new(row, parent, Some(pool))));
+        let pool = variables(var_pool(api, &row).await?);
+        let parent = Names::default().parent(api, &row).await?;
+        return Ok(Some(InstanceDocument::new(row, parent, Some(pool))));
     }
     // The read tables may not have come as far as the caller, who has just started it.
-    let now = history::instance(&api, id, AsOf::Now).await?;
-    now.map(Json).ok_or_else(|| no_instance(id))
+    history::instance(api, id, AsOf::Now).await
 }
 
 /// What the run has handed on, or its tasks so far. A workflow without OUT parameters costs no look at its
@@ -226,10 +235,13 @@ fn stream(id: InstanceId) -> StreamId {
     }
 }
 
-fn patience(text: &str) -> Result<Duration, String> {
-    duration::parse(text)
-        .filter(|patience| *patience <= LONGEST_WAIT)
-        .ok_or_else(|| format!("expected {} of at most 1m", duration::EXPECTED))
+/// How long the caller wants to wait for an end, if at all.
+pub(super) fn patience(wait: Option<String>) -> Result<Option<Duration>, Problem> {
+    read("wait", wait, |text| {
+        duration::parse(text)
+            .filter(|patience| *patience <= LONGEST_WAIT)
+            .ok_or_else(|| format!("expected {} of at most 1m", duration::EXPECTED))
+    })
 }
 
 fn state(text: &str) -> Result<WorkflowState, String> {

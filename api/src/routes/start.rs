@@ -9,13 +9,15 @@ use domain::params::check_value;
 use domain::workflow_definition::{Param, Workflow};
 use domain::workflow_instance::{FailureStrategy, Submission, Warning};
 use domain::{DefinitionCode, Timestamp};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
+use super::instances;
 use super::scope;
 use super::workflows::no_workflow;
 use crate::document::{Fields, Node, join};
+use crate::documents::InstanceDocument;
 use crate::engine::Caller;
-use crate::extract::{At, Content, finish, idempotency_key};
+use crate::extract::{Asked, At, Content, finish, idempotency_key};
 use crate::forward::run_key;
 use crate::problem::Problem;
 use crate::state::Api;
@@ -46,15 +48,33 @@ const WARNINGS: [(&str, Warning); 4] = [
     ("ALL", Warning::All),
 ];
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartQuery {
+    wait: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Started {
+    id: u64,
+    position: String,
+    existing: bool,
+    /// Only for who has waited: the run as it was then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<InstanceDocument>,
+}
+
 pub(super) async fn start(
     State(api): State<Api>,
     At((project, name)): At<(String, String)>,
+    Asked(query): Asked<StartQuery>,
     headers: HeaderMap,
     caller: Caller,
     body: Content,
 ) -> Result<Response, Problem> {
     let code = DefinitionCode::new(&project, &name);
     let key = idempotency_key(&headers)?.map(|key| run_key(code, key));
+    let patience = instances::patience(query.wait)?;
     let asked = body.object()?;
     let current = api.definitions.current(api.log.as_ref(), code).await?;
     let (version, workflow) = current.ok_or_else(|| no_workflow(&project, &name))?;
@@ -66,12 +86,23 @@ pub(super) async fn start(
         StatusCode::CREATED
     };
     let place = format!("/api/v1/instances/{}", accepted.instance);
-    let document = json!({
-        "id": accepted.instance.0,
-        "position": accepted.position.to_string(),
-        "existing": accepted.existing,
-    });
-    Ok((status, [(header::LOCATION, place)], Json(document)).into_response())
+    let instance = match patience {
+        // Whatever comes of the waiting, it has been started, and that is the answer.
+        Some(_) => instances::document(&api, accepted.instance, patience)
+            .await
+            .unwrap_or_else(|problem| {
+                tracing::warn!(instance = accepted.instance.0, ?problem, "a run that was started cannot be shown");
+                None
+            }),
+        None => None,
+    };
+    let started = Started {
+        id: accepted.instance.0,
+        position: accepted.position.to_string(),
+        existing: accepted.existing,
+        instance,
+    };
+    Ok((status, [(header::LOCATION, place)], Json(started)).into_response())
 }
 
 fn submission(

@@ -51,6 +51,38 @@ async fn the_same_key_gives_the_same_run() {
 }
 
 #[tokio::test]
+async fn whoever_starts_a_run_may_wait_for_its_end_in_the_same_request() {
+    let world = World::with_workflow().await;
+    let waiting = |patience: &str| format!("{START}?wait={patience}");
+    let key = [("Idempotency-Key", "order 66")];
+    let first = world.send("POST", &waiting("20ms"), &key, "{}").await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+    assert_eq!(first.json["instance"]["state"], "RUNNING_EXECUTION");
+    let id = InstanceId(first.json["id"].as_u64().unwrap());
+    let path = waiting("1m");
+    let again = world.send("POST", &path, &key, "{}");
+    let (ended, _) = tokio::join!(again, world.finish(id));
+    assert_eq!(ended.status, StatusCode::OK, "{}", ended.text);
+    assert_eq!(ended.json["instance"]["state"], "SUCCESS");
+    // It is what the read tables show by now, without waiting for anything.
+    let shown = world.get(&of(id, "")).await;
+    assert_eq!(ended.json["instance"], shown.json);
+    let not_asked = world.send("POST", START, &key, "{}").await;
+    assert_eq!(not_asked.json.get("instance"), None);
+}
+
+#[tokio::test]
+async fn a_start_whose_waiting_makes_no_sense_starts_nothing() {
+    let world = World::with_workflow().await;
+    for query in ["wait=soon", "wait=2m", "wiat=1m"] {
+        let answer = world.post(&format!("{START}?{query}"), "{}").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.text);
+    }
+    let runs = world.get("/api/v1/instances").await;
+    assert_eq!(runs.json["items"], json!([]));
+}
+
+#[tokio::test]
 async fn a_start_that_makes_no_sense_is_refused_with_every_flaw() {
     let world = World::with_workflow().await;
     let body = r#"{"param": {}, "params": {"": 1, "x": [], "y": null}, "start_nodes": ["a", "aa", 5], "depend": "ALL",

@@ -47,6 +47,9 @@ pub(crate) struct Bench {
     /// Workflows under way at a time, instead of what the workload says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) in_flight: Option<u16>,
+    /// How many shards the log gets, instead of what `serve` chooses by itself
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..1000))]
+    pub(crate) shards: Option<u16>,
     /// Worker processes
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) workers: u16,

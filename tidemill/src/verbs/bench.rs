@@ -37,6 +37,7 @@ fn options(args: Bench) -> Result<Options, Failure> {
         scale: args.scale.into(),
         instances: args.instances.map(|count| count as usize),
         in_flight: args.in_flight.map(usize::from),
+        shards: args.shards,
         workers: usize::from(args.workers),
         slots: args.slots,
         commit_delay: args.commit_delay,
