@@ -17,6 +17,7 @@ mod keeper;
 mod kill;
 mod logs;
 mod machine;
+mod made;
 mod outbox;
 mod outputs;
 mod proc;
@@ -197,7 +198,12 @@ impl Worker {
         let gauges = Arc::new(Gauges::default());
         machine::watch(Machine::new(&config), &gauges);
         let sweeper = Sweeper::start(id.clone(), cgroups);
-        let hosts = Hosts::new(config.host_program.clone(), id.clone(), sweeper.clone());
+        let hosts = Hosts::new(
+            config.host_program.clone(),
+            id.clone(),
+            dir.spare(),
+            sweeper.clone(),
+        );
         let world = Arc::new(World {
             worker: id.clone(),
             spares: Arc::new(spares),

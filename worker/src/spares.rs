@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::made::Made;
 
 /// More than this many are not kept.
 const MOST: usize = 256;
@@ -47,7 +48,7 @@ impl Spares {
         if self.kept().len() >= MOST {
             return Ok(false);
         }
-        let is_as_new = Made::at(work)? == self.like && fs::read_dir(work)?.next().is_none();
+        let is_as_new = Made::at(work)?.is_like(&self.like) && fs::read_dir(work)?.next().is_none();
         if !is_as_new {
             return Ok(false);
         }
@@ -61,27 +62,6 @@ impl Spares {
     fn kept(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         // Nothing that holds it can leave it half done.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a directory is besides its name and what is in it.
-#[derive(Debug, PartialEq, Eq)]
-struct Made {
-    mode: u32,
-    owner: (u32, u32),
-    /// The length of the list of its extended attributes.
-    attributes: usize,
-}
-
-impl Made {
-    fn at(path: &Path) -> io::Result<Self> {
-        let it = fs::symlink_metadata(path)?;
-        let none: &mut [u8] = &mut [];
-        Ok(Made {
-            mode: it.mode(),
-            owner: (it.uid(), it.gid()),
-            attributes: rustix::fs::llistxattr(path, none)?,
-        })
     }
 }
 

@@ -81,7 +81,8 @@ async fn d03_the_start_is_in_the_journal_before_the_body_runs() {
     world.engine.dispatch(attempt(1), "SHELL", &body);
     let (_, finished) = world.engine.end(attempt(1)).await;
     let log = std::fs::read_to_string(finished.log_path).unwrap();
-    let work = std::fs::canonicalize(world.work(attempt(1))).unwrap();
+    let dir = std::fs::canonicalize(world.dir()).unwrap();
+    let work = dir.join("attempts/5-1-1");
     assert_eq!(log, format!("1\n{}\n", work.display()));
 }
 

@@ -91,7 +91,11 @@ pub(super) async fn start(
         Some(_) => instances::document(&api, accepted.instance, patience)
             .await
             .unwrap_or_else(|problem| {
-                tracing::warn!(instance = accepted.instance.0, ?problem, "a run that was started cannot be shown");
+                tracing::warn!(
+                    instance = accepted.instance.0,
+                    ?problem,
+                    "a run that was started cannot be shown"
+                );
                 None
             }),
         None => None,

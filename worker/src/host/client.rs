@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{ARGUMENT, Answer, Ask, Ended, Run};
+use super::{ARGUMENT, Answer, Ask, Ended, Run, desk};
 use crate::attempts::Key;
 use crate::kill;
 use crate::proc::{self, Cgroup, Family, Own, Scene, Sweeper, Tree};
@@ -34,6 +34,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Hosts {
     program: PathBuf,
     worker: String,
+    /// Where they keep what is to be used again.
+    spare: PathBuf,
     sweeper: Sweeper,
     /// Numbers them.
     born: AtomicU32,
@@ -59,6 +61,8 @@ pub(crate) struct Host {
     answers: Lines<BufReader<ChildStdout>>,
     cgroup: Option<Arc<Cgroup>>,
     sweeper: Sweeper,
+    /// How the names begin of what it keeps.
+    spare: PathBuf,
     program: Stage,
     _own: Own,
 }
@@ -74,10 +78,11 @@ enum Stage {
 }
 
 impl Hosts {
-    pub(crate) fn new(program: PathBuf, worker: String, sweeper: Sweeper) -> Self {
+    pub(crate) fn new(program: PathBuf, worker: String, spare: PathBuf, sweeper: Sweeper) -> Self {
         Hosts {
             program,
             worker,
+            spare,
             sweeper,
             born: AtomicU32::new(0),
             idle: Mutex::default(),
@@ -100,15 +105,15 @@ impl Hosts {
                 return Ok(host);
             }
             // Somebody has killed it.
-            host.end(None, Duration::ZERO).await;
+            let tree = Tree::of(host.key, host.pid);
+            host.end_all(tree, Duration::ZERO).await;
         }
         let hosts = self.clone();
         let started = tokio::task::spawn_blocking(move || hosts.start()).await;
         let mut host = started.map_err(|_| "the worker failed while starting it".to_owned())??;
-        if let Some(group) = &host.cgroup {
-            let ask = Ask::Group(group.path().to_owned());
-            host.ask(&ask).await?;
-        }
+        let group = host.cgroup.as_ref().map(|group| group.path().to_owned());
+        let spare = host.spare.clone();
+        host.ask(&Ask::Settle { spare, group }).await?;
         Ok(host)
     }
 
@@ -176,6 +181,7 @@ impl Hosts {
             // It has not begun with anything: it waits for its first line.
             cgroup: self.sweeper.contain(key, pid),
             sweeper: self.sweeper.clone(),
+            spare: self.spare.join(key.tag()),
             program: Stage::Unknown,
             _own: own,
         })
@@ -206,11 +212,6 @@ impl Host {
             Some(Answer::Failed(_)) | None => self.program = Stage::Unknown,
             Some(Answer::Running(_)) => {}
         }
-    }
-
-    /// Names it among those of its worker.
-    pub(crate) fn tag(&self) -> String {
-        self.key.tag()
     }
 
     /// Whether its program has ended, as far as it has said so by now.
@@ -262,14 +263,19 @@ impl Host {
         Ok(())
     }
 
-    /// Ends it with all that is in it, whatever that is: what it was asked to run for this attempt, above all.
-    pub(crate) async fn end(mut self, attempt: Option<Key>, grace: Duration) {
+    /// Ends it with all that is in it, whatever that is: what it was asked to run for this attempt, above all,
+    /// whose log this is.
+    pub(crate) async fn end(self, attempt: Key, log: PathBuf, grace: Duration) {
+        let tree = Tree::hosted(attempt, self.key, self.pid);
+        let spare = self.spare.clone();
+        self.end_all(tree, grace).await;
+        let salvage = move || desk::salvage(&spare, &log);
+        let _ = tokio::task::spawn_blocking(salvage).await;
+    }
+
+    async fn end_all(mut self, tree: Tree, grace: Duration) {
         let _ = self.child.start_kill();
         let _ = self.child.wait().await;
-        let tree = match attempt {
-            Some(attempt) => Tree::hosted(attempt, self.key, self.pid),
-            None => Tree::of(self.key, self.pid),
-        };
         let family = Family::idle(tree, self.cgroup.clone(), &self.sweeper);
         kill::clear(&family, grace).await;
     }

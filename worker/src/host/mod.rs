@@ -11,6 +11,7 @@
 //! Here is what is said between the two, a line of JSON each.
 
 mod client;
+mod desk;
 mod serve;
 
 use std::path::PathBuf;
@@ -27,8 +28,13 @@ pub const ARGUMENT: &str = "attempt-host";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Ask {
-    /// The control group it is in, if it has one. Said first and once.
-    Group(PathBuf),
+    /// Said first and once.
+    Settle {
+        /// How the names begin of what it may keep from one attempt to the next.
+        spare: PathBuf,
+        /// The control group it is in, if it has one.
+        group: Option<PathBuf>,
+    },
     Run(Box<Run>),
     /// For the process group of the program that runs. After its end it reaches nobody.
     Signal(i32),
@@ -39,12 +45,6 @@ enum Ask {
 pub(crate) struct Run {
     pub(crate) work: PathBuf,
     pub(crate) log: PathBuf,
-    /// An empty directory that may become the work directory.
-    pub(crate) spare: Option<PathBuf>,
-    /// Where this host may keep a file for its scripts.
-    pub(crate) spare_script: PathBuf,
-    /// Where it may keep an empty log.
-    pub(crate) spare_log: PathBuf,
     /// Lines of the worker's own that begin the log.
     pub(crate) notes: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
@@ -86,6 +86,8 @@ pub(crate) struct Ended {
     pub(crate) direct: bool,
     /// There may be processes of it that live on.
     pub(crate) left: bool,
+    /// Its work directory is still there.
+    pub(crate) placed: bool,
     /// What it has set, when that could be read at once and nothing is left that may set more.
     pub(crate) outputs: Option<Vec<(String, String)>>,
 }

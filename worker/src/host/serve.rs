@@ -19,10 +19,10 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use super::desk::{Desk, Log};
 use super::{Answer, Ask, Birth, Ended, Run};
 use crate::fact;
 use crate::outputs;
-use crate::task::log::{self, Made};
 use crate::task::place;
 
 /// What ends within this time is told in one word, start and end.
@@ -45,6 +45,7 @@ pub fn serve() -> ExitCode {
     let subreaper = prctl::set_child_subreaper(true).is_ok();
     let mut server = Server {
         asks: Lines::default(),
+        desk: Desk::new(PathBuf::new()),
         group: None,
         subreaper,
         plain: is_plain(std::env::vars_os().map(|(name, _)| name)),
@@ -59,6 +60,7 @@ pub fn serve() -> ExitCode {
 
 struct Server {
     asks: Lines,
+    desk: Desk,
     /// The list of who is in the control group.
     group: Option<File>,
     subreaper: bool,
@@ -73,8 +75,7 @@ struct Program {
     child: Child,
     birth: Birth,
     direct: bool,
-    /// Its log as it was when it was opened.
-    log: Made,
+    log: Log,
 }
 
 impl Server {
@@ -90,8 +91,9 @@ impl Server {
                 }
                 None if self.asks.fill()? => {}
                 None => return Ok(()),
-                Some(Ask::Group(path)) => {
-                    self.group = File::open(path.join("cgroup.procs")).ok();
+                Some(Ask::Settle { spare, group }) => {
+                    self.desk = Desk::new(spare);
+                    self.group = group.and_then(|it| File::open(it.join("cgroup.procs")).ok());
                 }
                 Some(Ask::Run(run)) => {
                     let answer = match self.start(&run) {
@@ -107,11 +109,11 @@ impl Server {
         }
     }
 
-    fn start(&self, run: &Run) -> Result<Program, String> {
-        place::make(&run.work, run.spare.as_deref())?;
-        let log = log::make_of(&run.spare_log, &run.log)?;
+    fn start(&mut self, run: &Run) -> Result<Program, String> {
+        self.desk.lay_work(&run.work)?;
+        let log = self.desk.lay_log(&run.log)?;
         for note in &run.notes {
-            let _ = writeln!(&log.0, "[tidemill] {note}");
+            let _ = writeln!(log.file(), "[tidemill] {note}");
         }
         for (name, text) in &run.files {
             place::write(&run.work, name, text)?;
@@ -120,15 +122,26 @@ impl Server {
         // everybody knows.
         if let Some(words) = &run.direct
             && let Some(mut command) = self.directly(words, run)
-            && let Ok(program) = Program::spawn(&mut command, run, &log, true)
+            && let Ok((child, birth)) = spawn(&mut command, run, log.file())
         {
-            return Ok(program);
+            return Ok(Program {
+                child,
+                birth,
+                direct: true,
+                log,
+            });
         }
-        let script = place::write_over(&run.spare_script, &run.work, SCRIPT, &run.script)?;
+        let script = place::write_over(&self.desk.script(), &run.work, SCRIPT, &run.script)?;
         let mut command = Command::new(&run.shell);
         command.arg(script);
-        Program::spawn(&mut command, run, &log, false)
-            .map_err(|e| format!("cannot start {}: {e}", run.shell.display()))
+        let (child, birth) = spawn(&mut command, run, log.file())
+            .map_err(|e| format!("cannot start {}: {e}", run.shell.display()))?;
+        Ok(Program {
+            child,
+            birth,
+            direct: false,
+            log,
+        })
     }
 
     /// The same command as a shell would make of these words, with the same variables.
@@ -153,41 +166,52 @@ impl Server {
 
     /// Stays until the program has ended, and looks what is left of it.
     fn attend(&mut self, mut program: Program, run: &Run) -> io::Result<Answer> {
-        let status = self.wait(&mut program)?;
+        let status = self.wait(&mut program, run)?;
         let at = fact::now();
         let Program {
-            birth, direct, log, ..
+            birth,
+            direct,
+            mut log,
+            ..
         } = program;
         if direct && let Some(signal) = status.signal() {
-            log::note(
-                &run.log,
-                &format!("its program was killed by signal {signal}"),
+            let _ = writeln!(
+                log.file(),
+                "[tidemill] its program was killed by signal {signal}"
             );
         }
         let left = self.anything_is_left();
         self.haunted = left;
-        let outputs = if left {
-            None
-        } else if log::set_aside(&run.log, &log, &run.spare_log) {
-            Some(Vec::new())
+        let (outputs, placed) = if left {
+            self.desk.name_log(&mut log, &run.log);
+            (None, true)
         } else {
-            read_outputs(run)
+            if !direct {
+                place::set_aside(&run.work.join(SCRIPT), &self.desk.script());
+            }
+            let is_silent = self.desk.take_log(log, &run.log);
+            let outputs = if is_silent {
+                Some(Vec::new())
+            } else {
+                read_outputs(run)
+            };
+            (outputs, !self.desk.take_work(&run.work))
         };
-        if !left && !direct {
-            place::set_aside(&run.work.join(SCRIPT), &run.spare_script);
-        }
         Ok(Answer::Ended(Ended {
             birth,
             at,
             status: status.into_raw(),
             direct,
             left,
+            placed,
             outputs,
         }))
     }
 
-    fn wait(&mut self, program: &mut Program) -> io::Result<ExitStatus> {
-        let Program { child, birth, .. } = program;
+    fn wait(&mut self, program: &mut Program, run: &Run) -> io::Result<ExitStatus> {
+        let Program {
+            child, birth, log, ..
+        } = program;
         let descriptor =
             pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty()).ok();
         let mut tell_at = Some(Instant::now() + SOON);
@@ -203,6 +227,7 @@ impl Server {
             }
             if tell_at.is_some_and(|at| at <= Instant::now()) {
                 tell_at = None;
+                self.desk.name_log(log, &run.log);
                 // When nobody hears it, the program goes on all the same.
                 let _ = say(&Answer::Running(*birth));
             }
@@ -248,39 +273,20 @@ impl Server {
     }
 }
 
-impl Program {
-    fn spawn(
-        command: &mut Command,
-        run: &Run,
-        (log, made): &(File, Made),
-        direct: bool,
-    ) -> io::Result<Self> {
-        let at = fact::now();
-        let child = spawn(command, run, log)?;
-        let birth = Birth {
-            pid: child.id(),
-            at,
-        };
-        Ok(Program {
-            child,
-            birth,
-            direct,
-            log: *made,
-        })
-    }
-}
-
 /// The programs write to the log themselves, both streams through the same open file: the order is theirs,
 /// and nothing stands between them and their log.
-fn spawn(command: &mut Command, run: &Run, log: &File) -> io::Result<Child> {
-    command
+fn spawn(command: &mut Command, run: &Run, log: &File) -> io::Result<(Child, Birth)> {
+    let at = fact::now();
+    let child = command
         .current_dir(&run.work)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log.try_clone()?)
         .process_group(0)
         .envs(run.variables.iter().map(|(name, value)| (name, value)))
-        .spawn()
+        .spawn()?;
+    let pid = child.id();
+    Ok((child, Birth { pid, at }))
 }
 
 /// Whether a shell with these variables does nothing but what its script says.

@@ -69,6 +69,8 @@ pub(crate) enum Input {
     Ended {
         key: Key,
         end: Box<Finished>,
+        /// It has a work directory that is to go.
+        place: bool,
     },
     Shutdown {
         done: oneshot::Sender<()>,
@@ -249,7 +251,12 @@ impl Keeper {
                 self.report(key, Fact::Started(Started { at, log, pid }));
                 self.effects.gates.push(go);
             }
-            Input::Ended { key, end } => self.ended(key, *end),
+            Input::Ended { key, end, place } => {
+                if let Some(held) = self.attempts.get_mut(key) {
+                    held.place = place;
+                }
+                self.ended(key, *end);
+            }
             Input::Shutdown { done } => self.close(done),
         }
     }
@@ -361,7 +368,6 @@ impl Keeper {
     fn finish(&mut self, key: Key, end: Finished) {
         if let Some(held) = self.attempts.get_mut(key) {
             held.state = State::Ended;
-            held.place = !end.log.is_empty();
         }
         self.report(key, Fact::Finished(end));
     }

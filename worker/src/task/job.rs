@@ -34,6 +34,8 @@ pub struct Job {
     start: Option<Start>,
     /// It has a log and a work directory, or has tried to get them.
     placed: bool,
+    /// The work directory is nobody's any more.
+    cleared: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,7 @@ impl Job {
             keeper,
             start: None,
             placed: false,
+            cleared: false,
         }
     }
 
@@ -173,6 +176,11 @@ impl Job {
         self.placed = true;
     }
 
+    /// Its work directory was taken away.
+    pub(super) fn is_cleared(&mut self) {
+        self.cleared = true;
+    }
+
     /// Resolves when the attempt is to end now, with the time that it has for that at most; at once when
     /// that is known already.
     pub async fn killed(&mut self) -> Duration {
@@ -202,8 +210,8 @@ impl Job {
         }
     }
 
-    /// What is to be told about it, and to whom.
-    pub(super) fn finish(self, end: End) -> (Key, mpsc::Sender<Input>, Finished) {
+    /// Tells how it has ended.
+    pub(super) async fn finish(self, end: End) {
         let end = end.bounded();
         let finished = Finished {
             outcome: end.outcome,
@@ -215,7 +223,13 @@ impl Job {
             log: self.log(),
             pid: self.start.map_or(0, |start| start.pid),
         };
-        (self.order.key, self.keeper, finished)
+        let ended = Input::Ended {
+            key: self.order.key,
+            end: Box::new(finished),
+            place: self.placed && !self.cleared,
+        };
+        // Without a keeper this process is going down, and the next incarnation calls the attempt lost.
+        let _ = self.keeper.send(ended).await;
     }
 }
 

@@ -31,7 +31,6 @@ pub use self::place::Place;
 use crate::Error;
 use crate::dir::Dir;
 use crate::host::Hosts;
-use crate::keeper::Input;
 use crate::proc::Sweeper;
 use crate::settings::Settings;
 use crate::spares::Spares;
@@ -149,14 +148,7 @@ pub(crate) async fn run(task_type: Arc<dyn TaskType>, mut job: Job) {
         Ok(Ok(end) | Err(end)) => end,
         Err(_) => End::failure("the worker failed while running it (a bug)"),
     };
-    let (key, keeper, finished) = job.finish(end);
-    // Without a keeper this process is going down, and the next incarnation calls the attempt lost.
-    let _ = keeper
-        .send(Input::Ended {
-            key,
-            end: Box::new(finished),
-        })
-        .await;
+    job.finish(end).await;
 }
 
 /// bash where there is one: most people's scripts are written for it.

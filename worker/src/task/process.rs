@@ -38,15 +38,12 @@ impl Program {
         }
     }
 
-    fn on(self, host: &Host, order: &Order) -> Run {
+    fn run_for(self, order: &Order) -> Run {
         let Order { key, world, .. } = order;
         let (variables, notes) = place::variables(order);
         Run {
             work: world.dir.work(*key),
             log: world.dir.log(*key),
-            spare: world.spares.take(),
-            spare_script: world.dir.spare().join(format!("{}.sh", host.tag())),
-            spare_log: world.dir.spare().join(format!("{}.log", host.tag())),
             notes,
             variables,
             files: self.files,
@@ -85,12 +82,11 @@ pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
         Ok(host) => host,
         Err(reason) => return Err(failed(job, reason).await),
     };
-    let run = program.on(&host, &job.order);
+    let run = program.run_for(&job.order);
     let answer = first_word(job, &mut host, run).await;
     drop(turn);
     let Some(answer) = answer else {
-        host.end(Some(job.order.key), job.order.world.kill_grace)
-            .await;
+        end_host(host, &job.order, job.order.world.kill_grace).await;
         let mut end = End::killed_for("killed before it was known to have started");
         collect(&mut end, &job.order).await;
         return Err(end);
@@ -112,8 +108,7 @@ pub(super) async fn run(job: &mut Job, program: Program) -> Result<End, End> {
             Err(failed(job, reason).await)
         }
         Ok(None) => {
-            host.end(Some(job.order.key), job.order.world.kill_grace)
-                .await;
+            end_host(host, &job.order, job.order.world.kill_grace).await;
             Err(failed(job, HOST_GONE.to_owned()).await)
         }
     }
@@ -154,7 +149,7 @@ async fn attend(job: &mut Job, mut host: Host, birth: Birth) -> Result<End, End>
         Some(Some(Answer::Running(_) | Answer::Failed(_)) | None) => {
             let mut end = End::failure(HOST_GONE);
             kill::clear(&family(&host, &order, birth), grace).await;
-            host.end(Some(order.key), Duration::ZERO).await;
+            end_host(host, &order, Duration::ZERO).await;
             collect(&mut end, &order).await;
             end
         }
@@ -163,7 +158,7 @@ async fn attend(job: &mut Job, mut host: Host, birth: Birth) -> Result<End, End>
             let first = First::Hosted(&mut host);
             let resistance = kill::stop(first, &family, &mut job.kill, grace).await;
             let ended = host.take_end();
-            host.end(Some(order.key), Duration::ZERO).await;
+            end_host(host, &order, Duration::ZERO).await;
             let mut end = resistance.map_or_else(End::killed, |reason| End::killed_for(&reason));
             if let Some(ended) = &ended {
                 end.exit_code = ExitStatus::from_raw(ended.status).code();
@@ -182,8 +177,15 @@ async fn attend(job: &mut Job, mut host: Host, birth: Birth) -> Result<End, End>
 async fn conclude(job: &mut Job, host: Host, ended: Ended) -> End {
     let order = job.order.clone();
     let Ended {
-        birth, at, outputs, ..
+        birth,
+        at,
+        placed,
+        outputs,
+        ..
     } = ended;
+    if !placed {
+        job.is_cleared();
+    }
     let mut end = judge(Ok(ExitStatus::from_raw(ended.status)));
     // A shell between us and the program would have said it like this.
     if ended.direct
@@ -195,7 +197,7 @@ async fn conclude(job: &mut Job, host: Host, ended: Ended) -> End {
     if ended.left {
         let grace = order.world.kill_grace;
         kill::clear(&family(&host, &order, birth), grace).await;
-        host.end(Some(order.key), Duration::ZERO).await;
+        end_host(host, &order, Duration::ZERO).await;
     } else {
         order.world.hosts.give_back(host).await;
     }
@@ -204,6 +206,12 @@ async fn conclude(job: &mut Job, host: Host, ended: Ended) -> End {
         None => collect(&mut end, &order).await,
     }
     end
+}
+
+/// The host with all that runs there.
+async fn end_host(host: Host, order: &Order, grace: Duration) {
+    let log = order.world.dir.log(order.key);
+    host.end(order.key, log, grace).await;
 }
 
 fn family(host: &Host, order: &Order, birth: Birth) -> Family {
