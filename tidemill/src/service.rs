@@ -74,8 +74,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 /// How long answers under way may take when the service ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Shards of a log whose creator asked for no number: enough for a few engines to share.
-const SHARDS: u16 = 16;
 
 /// A listener that answers.
 type Door = JoinHandle<std::io::Result<()>>;
@@ -269,7 +267,7 @@ async fn open(options: &Options) -> anyhow::Result<(Arc<SqlLog>, Projections)> {
         Some(url) => Database::parse(url)?,
         None => Database::file(options.data.join("tidemill.db")),
     };
-    let shards = options.shards.unwrap_or(SHARDS);
+    let shards = options.shards.unwrap_or_else(|| address.usual_shards());
     let log = SqlLog::open(
         &address,
         OpenOptions {

@@ -68,6 +68,15 @@ impl Database {
         ))
     }
 
+    /// How many shards a log has when nobody says so: enough for the engines that may share it. In a file each shard
+    /// that a commit touches is a page more to write, and all engines are on one machine.
+    pub fn usual_shards(&self) -> u16 {
+        match self {
+            Self::Sqlite(_) => 4,
+            Self::Postgres(_) => 16,
+        }
+    }
+
     /// The database in this file.
     pub fn file(path: impl AsRef<Path>) -> Self {
         Self::Sqlite(path.as_ref().to_owned())

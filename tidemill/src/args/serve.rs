@@ -53,7 +53,7 @@ pub(crate) struct Serve {
         default_value = "engine,api,worker"
     )]
     pub(crate) roles: Vec<Role>,
-    /// How many shards a new log gets; fixed for its life
+    /// How many shards a new log gets; fixed for its life [default: 4 in SQLite, 16 in PostgreSQL]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..1000))]
     pub(crate) shards: Option<u16>,
     /// Worker groups the local worker belongs to. May be repeated
