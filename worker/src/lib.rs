@@ -203,6 +203,7 @@ impl Worker {
             id.clone(),
             dir.spare(),
             sweeper.clone(),
+            gauges.clone(),
         );
         let world = Arc::new(World {
             worker: id.clone(),

@@ -32,10 +32,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A frame stays well below the 4 MiB that gRPC receivers take by default.
 const FRAME_BYTES: usize = 1024 * 1024;
 const FRAME_MESSAGES: usize = 4096;
-/// How long acceptances wait for something to go with.
-const COMPANY: Duration = Duration::from_millis(5);
+const PATIENCE: Patience = Patience {
+    acceptances: Duration::from_millis(5),
+    in_a_crowd: Duration::from_millis(10),
+};
 /// Dispatches carry scripts, and many may come in one frame.
 const LARGEST_FRAME: usize = 64 * 1024 * 1024;
+
+/// How long what is told waits for something to go with.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Nobody waits for them: the engine has dispatched the attempt, and it goes its way.
+    acceptances: Duration,
+    /// Acceptances and reports, while programs wait for a processor. Each message by itself would cost everybody,
+    /// this worker and the engine and its log, more of what there is too little of.
+    in_a_crowd: Duration,
+}
 
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -183,7 +195,7 @@ async fn converse(
     number: usize,
     channel: Channel,
     keeper: &mpsc::Sender<Input>,
-    gauges: &Gauges,
+    gauges: &Arc<Gauges>,
     circle: &Circle,
     engine: &mut Option<String>,
 ) -> Result<(), String> {
@@ -214,12 +226,15 @@ async fn exchange(
     wire: mpsc::WeakUnboundedSender<WorkerMessage>,
     messages: mpsc::UnboundedReceiver<WorkerMessage>,
     keeper: &mpsc::Sender<Input>,
-    gauges: &Gauges,
+    gauges: &Arc<Gauges>,
     welcomed: impl FnOnce(&Welcome),
 ) -> Result<(), String> {
     let mut client = WorkerSessionClient::new(channel).max_decoding_message_size(LARGEST_FRAME);
     let opening = async {
-        let mut inbound = client.open(frames(messages, COMPANY)).await?.into_inner();
+        let mut inbound = client
+            .open(frames(messages, gauges.clone(), PATIENCE))
+            .await?
+            .into_inner();
         let welcome = welcome(&mut inbound).await?;
         Ok::<_, tonic::Status>((inbound, welcome))
     };
@@ -299,42 +314,58 @@ async fn welcome(
     }
 }
 
-/// Everything that queued while the last frame was on its way goes into the next one, and acceptances wait a little
-/// for something to go with: often that is what became of the attempt.
+/// Everything that queued while the last frame was on its way goes into the next one, and some of it waits for more
+/// ([`Patience`]).
 fn frames(
     messages: mpsc::UnboundedReceiver<WorkerMessage>,
-    company: Duration,
+    gauges: Arc<Gauges>,
+    patience: Patience,
 ) -> impl Stream<Item = WorkerFrame> {
-    stream::unfold((messages, None), move |(mut queue, kept)| async move {
-        let first = match kept {
-            Some(message) => message,
-            None => queue.recv().await?,
-        };
-        let mut bytes = weight(&first);
-        let mut messages = vec![first];
-        let mut next = None;
-        let mut waits = is_acceptance(&messages[0]);
-        let until = Instant::now() + company;
-        while messages.len() < FRAME_MESSAGES {
-            let more = if waits {
-                timeout_at(until, queue.recv()).await.ok().flatten()
-            } else {
-                queue.try_recv().ok()
+    stream::unfold(
+        (messages, gauges, None),
+        move |(mut queue, gauges, kept)| async move {
+            let first = match kept {
+                Some(message) => message,
+                None => queue.recv().await?,
             };
-            let Some(message) = more else { break };
-            waits &= is_acceptance(&message);
-            bytes += weight(&message);
-            if bytes > FRAME_BYTES {
-                next = Some(message);
-                break;
+            // It may be over by the time of the next message, which then takes along all that waits.
+            let can_wait = |message: &WorkerMessage| {
+                is_acceptance(message) || gauges.is_crowded() && is_report(message)
+            };
+            let mut waits = can_wait(&first);
+            let patience = if gauges.is_crowded() {
+                patience.in_a_crowd
+            } else {
+                patience.acceptances
+            };
+            let until = Instant::now() + patience;
+            let mut bytes = weight(&first);
+            let mut messages = vec![first];
+            let mut next = None;
+            while messages.len() < FRAME_MESSAGES {
+                let more = if waits {
+                    timeout_at(until, queue.recv()).await.ok().flatten()
+                } else {
+                    queue.try_recv().ok()
+                };
+                let Some(message) = more else { break };
+                waits &= can_wait(&message);
+                bytes += weight(&message);
+                if bytes > FRAME_BYTES {
+                    next = Some(message);
+                    break;
+                }
+                messages.push(message);
             }
-            messages.push(message);
-        }
-        Some((WorkerFrame { messages }, (queue, next)))
-    })
+            Some((WorkerFrame { messages }, (queue, gauges, next)))
+        },
+    )
 }
 
-/// Nobody waits for it: the engine has dispatched the attempt, and it goes its way.
+fn is_report(message: &WorkerMessage) -> bool {
+    matches!(&message.body, Some(worker_message::Body::Report(_)))
+}
+
 fn is_acceptance(message: &WorkerMessage) -> bool {
     matches!(&message.body, Some(worker_message::Body::Answer(answer)) if answer.rejected.is_empty())
 }
@@ -411,10 +442,53 @@ mod tests {
         }
     }
 
+    const LONG: Patience = Patience {
+        acceptances: Duration::from_hours(1),
+        in_a_crowd: Duration::from_hours(1),
+    };
+    const SHORT: Patience = Patience {
+        acceptances: Duration::from_millis(1),
+        in_a_crowd: Duration::from_millis(1),
+    };
+
+    #[tokio::test]
+    async fn what_is_told_waits_for_company_while_programs_wait_for_processors() {
+        let gauges = Arc::new(Gauges::default());
+        let (say, said) = mpsc::unbounded_channel();
+        let mut patient = pin!(frames(said, gauges.clone(), LONG));
+        let waiting = gauges.waits();
+        say.send(report()).unwrap();
+        assert!(patient.next().now_or_never().is_none());
+        // The engine asks somebody else as soon as it knows.
+        say.send(answer("")).unwrap();
+        say.send(answer("no room")).unwrap();
+        let together = patient.next().now_or_never().unwrap().unwrap();
+        assert_eq!(together.messages, [report(), answer(""), answer("no room")]);
+
+        say.send(report()).unwrap();
+        assert!(patient.next().now_or_never().is_none());
+        drop(waiting);
+        say.send(report()).unwrap();
+        let over = patient.next().now_or_never().unwrap().unwrap();
+        assert_eq!(over.messages, [report(), report()]);
+
+        let waiting = gauges.waits();
+        let (say, said) = mpsc::unbounded_channel();
+        let mut brief = pin!(frames(said, gauges.clone(), SHORT));
+        say.send(report()).unwrap();
+        assert_eq!(brief.next().await.unwrap().messages, [report()]);
+        drop(waiting);
+        let (say, said) = mpsc::unbounded_channel();
+        let mut alone = pin!(frames(said, gauges.clone(), LONG));
+        say.send(report()).unwrap();
+        let at_once = alone.next().now_or_never().unwrap().unwrap();
+        assert_eq!(at_once.messages, [report()]);
+    }
+
     #[tokio::test]
     async fn acceptances_go_with_what_follows_them() {
         let (say, said) = mpsc::unbounded_channel();
-        let mut frames = pin!(frames(said, Duration::from_hours(1)));
+        let mut frames = pin!(frames(said, Arc::default(), LONG));
         say.send(answer("")).unwrap();
         assert!(
             frames.next().now_or_never().is_none(),
@@ -440,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn an_acceptance_goes_alone_when_nothing_follows() {
         let (say, said) = mpsc::unbounded_channel();
-        let mut frames = pin!(frames(said, Duration::from_millis(1)));
+        let mut frames = pin!(frames(said, Arc::default(), SHORT));
         say.send(answer("")).unwrap();
         let alone = frames.next().await.unwrap();
         assert_eq!(alone.messages, [answer("")]);

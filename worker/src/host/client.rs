@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::{ARGUMENT, Answer, Ask, Ended, Run, desk};
 use crate::attempts::Key;
+use crate::keeper::Gauges;
 use crate::kill;
 use crate::proc::{self, Cgroup, Family, Own, Scene, Sweeper, Tree};
 use crate::settings;
@@ -37,6 +38,7 @@ pub(crate) struct Hosts {
     /// Where they keep what is to be used again.
     spare: PathBuf,
     sweeper: Sweeper,
+    gauges: Arc<Gauges>,
     /// Numbers them.
     born: AtomicU32,
     idle: Mutex<Idle>,
@@ -78,12 +80,19 @@ enum Stage {
 }
 
 impl Hosts {
-    pub(crate) fn new(program: PathBuf, worker: String, spare: PathBuf, sweeper: Sweeper) -> Self {
+    pub(crate) fn new(
+        program: PathBuf,
+        worker: String,
+        spare: PathBuf,
+        sweeper: Sweeper,
+        gauges: Arc<Gauges>,
+    ) -> Self {
         Hosts {
             program,
             worker,
             spare,
             sweeper,
+            gauges,
             born: AtomicU32::new(0),
             idle: Mutex::default(),
             turns: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from) + 2),
@@ -94,6 +103,10 @@ impl Hosts {
     /// are processors to run it on only makes each of them slower, and needs as many hosts; but nobody waits
     /// for long, since one that hangs (on a disk that does not answer) must not hold up the others.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(turn) = self.turns.try_acquire() {
+            return Some(turn);
+        }
+        let _waiting = self.gauges.waits();
         let turn = timeout(PATIENCE, self.turns.acquire()).await;
         turn.ok()?.ok()
     }

@@ -15,6 +15,8 @@ pub(crate) struct Gauges {
     running: AtomicUsize,
     unacked: AtomicUsize,
     engines: AtomicUsize,
+    /// Programs that wait for others to have started.
+    waiting: AtomicUsize,
     /// Of the machine, as of the last look at it.
     condition: watch::Sender<Condition>,
 }
@@ -31,7 +33,28 @@ impl Gauges {
     }
 }
 
+/// Somebody waits for as long as this lives.
+#[must_use]
+pub(crate) struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Gauges {
+    /// A program waits for its turn to start.
+    pub(crate) fn waits(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.waiting)
+    }
+
+    /// More programs want to start than the processors take.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
         self.condition.subscribe()
     }
