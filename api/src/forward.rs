@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::engine::{Owner, Place};
 use crate::extract::{idempotency_key, too_long};
 use crate::problem::{NOT_OWNER, Problem};
+use crate::routes::LONGEST_WAIT;
 use crate::state::Api;
 use crate::workflow_file;
 
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(25);
 /// How long another node may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long it may take to begin its answer: what it waits for itself is a commit.
+/// How long it may take to begin its answer: what it waits for itself is a commit, and what it was asked to wait for.
 const ANSWER: Duration = Duration::from_secs(20);
 /// Marks a request that comes from another node: it is not passed on again.
 const FORWARDED: HeaderName = HeaderName::from_static("tidemill-forwarded");
@@ -59,7 +60,8 @@ impl Neighbours {
         request
             .headers_mut()
             .insert(FORWARDED, HeaderValue::from_static("1"));
-        match tokio::time::timeout(ANSWER, self.0.request(request)).await {
+        let patience = patience(&parts.uri);
+        match tokio::time::timeout(patience, self.0.request(request)).await {
             Ok(Ok(answer)) => {
                 let (mut head, body) = answer.into_parts();
                 head.headers = end_to_end(&head.headers);
@@ -76,11 +78,21 @@ impl Neighbours {
             Err(_) => {
                 let why = format!(
                     "the owner at {address} has not answered in {} s",
-                    ANSWER.as_secs()
+                    patience.as_secs()
                 );
                 Problem::unavailable(why).into_response()
             }
         }
+    }
+}
+
+/// How long another node may take to begin its answer to this.
+fn patience(uri: &Uri) -> Duration {
+    let mut query = uri.query().unwrap_or_default().split('&');
+    if query.any(|pair| pair.starts_with("wait=")) {
+        ANSWER + LONGEST_WAIT
+    } else {
+        ANSWER
     }
 }
 
@@ -174,4 +186,28 @@ async fn place(parts: &mut Parts, api: &Api) -> Option<Place> {
 /// A key stands for one run of one workflow; another workflow's run must not answer to it.
 pub(crate) fn run_key(code: DefinitionCode, key: &str) -> String {
     format!("{code}/{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asked_for_a_wait_is_waited_with() {
+        for (uri, more) in [
+            ("/api/v1/projects/p/workflows/w/instances", false),
+            (
+                "/api/v1/projects/p/workflows/await=1m/instances?x=wait=1m",
+                false,
+            ),
+            ("/api/v1/projects/p/workflows/w/instances?wait=30s", true),
+            (
+                "/api/v1/projects/p/workflows/w/instances?x=y&wait=30s",
+                true,
+            ),
+        ] {
+            let expected = if more { ANSWER + LONGEST_WAIT } else { ANSWER };
+            assert_eq!(patience(&uri.parse().unwrap()), expected, "{uri}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ use crate::times;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest that a read waits for a run's end.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often the tables are looked at meanwhile, in case another process folds them.
 const LOOK: Duration = Duration::from_millis(250);

@@ -17,6 +17,7 @@ mod task_groups;
 mod tasks;
 mod workflows;
 
+pub(crate) use instances::LONGEST_WAIT;
 #[cfg(test)]
 pub(crate) use pages::OPENAPI;
 
