@@ -108,6 +108,7 @@ impl Bench<'_> {
             let filled = drive(&mut clients, &name, crowd, Pace::InFlight(CROWD_IN_FLIGHT)).await?;
             drop(clients);
             (self.say)(&format!("W10: that took {:.1} s", filled.wall));
+            self.scratch.settle(&place).await?;
             load.variant = format!("on top of {crowd}, which took {:.0} s", filled.wall);
             let full = self.load(Workload::W10, &load, &service, &mut observer, report);
             report.workloads.push(full.await?);

@@ -92,6 +92,14 @@ impl Scratch {
         })
     }
 
+    /// Has the database do now what it would do by itself some time later: PostgreSQL vacuums what was written.
+    pub(crate) async fn settle(&self, place: &Place) -> Result<(), Error> {
+        match &self.server {
+            None => Ok(()),
+            Some(server) => server.vacuum(&place.name).await,
+        }
+    }
+
     /// Nobody uses this place any more.
     pub(crate) async fn leave(&self, place: Place) -> Result<(), Error> {
         let folder = &place.folder;
@@ -174,13 +182,14 @@ impl Server {
         Ok(())
     }
 
+    async fn vacuum(&self, name: &str) -> Result<(), Error> {
+        let options = self.options.clone().database(name);
+        let connection = options.connect().await.trying("connecting to PostgreSQL")?;
+        execute(connection, "VACUUM (ANALYZE)").await
+    }
+
     async fn execute(&self, statement: &str) -> Result<(), Error> {
-        let mut connection = self.connect().await?;
-        let done = sqlx::query(AssertSqlSafe(statement.to_owned()))
-            .execute(&mut connection)
-            .await;
-        done.trying(statement)?;
-        connection.close().await.trying(statement)
+        execute(self.connect().await?, statement).await
     }
 
     async fn facts(&self) -> Result<DatabaseFacts, Error> {
@@ -207,6 +216,14 @@ impl Server {
             durability: facts,
         })
     }
+}
+
+async fn execute(mut connection: PgConnection, statement: &str) -> Result<(), Error> {
+    let done = sqlx::query(AssertSqlSafe(statement.to_owned()))
+        .execute(&mut connection)
+        .await;
+    done.trying(statement)?;
+    connection.close().await.trying(statement)
 }
 
 async fn postgres_setting(connection: &mut PgConnection, name: &str) -> Result<String, Error> {

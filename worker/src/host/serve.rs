@@ -112,8 +112,24 @@ impl Server {
     fn start(&mut self, run: &Run) -> Result<Program, String> {
         self.desk.lay_work(&run.work)?;
         let log = self.desk.lay_log(&run.log)?;
+        match self.begin(run, log.file()) {
+            Ok((child, birth, direct)) => Ok(Program {
+                child,
+                birth,
+                direct,
+                log,
+            }),
+            Err(reason) => {
+                self.desk.take_log(log, &run.log);
+                Err(reason)
+            }
+        }
+    }
+
+    /// The program, and whether it was started without a shell.
+    fn begin(&self, run: &Run, mut log: &File) -> Result<(Child, Birth, bool), String> {
         for note in &run.notes {
-            let _ = writeln!(log.file(), "[tidemill] {note}");
+            let _ = writeln!(log, "[tidemill] {note}");
         }
         for (name, text) in &run.files {
             place::write(&run.work, name, text)?;
@@ -122,26 +138,16 @@ impl Server {
         // everybody knows.
         if let Some(words) = &run.direct
             && let Some(mut command) = self.directly(words, run)
-            && let Ok((child, birth)) = spawn(&mut command, run, log.file())
+            && let Ok((child, birth)) = spawn(&mut command, run, log)
         {
-            return Ok(Program {
-                child,
-                birth,
-                direct: true,
-                log,
-            });
+            return Ok((child, birth, true));
         }
         let script = place::write_over(&self.desk.script(), &run.work, SCRIPT, &run.script)?;
         let mut command = Command::new(&run.shell);
         command.arg(script);
-        let (child, birth) = spawn(&mut command, run, log.file())
+        let (child, birth) = spawn(&mut command, run, log)
             .map_err(|e| format!("cannot start {}: {e}", run.shell.display()))?;
-        Ok(Program {
-            child,
-            birth,
-            direct: false,
-            log,
-        })
+        Ok((child, birth, false))
     }
 
     /// The same command as a shell would make of these words, with the same variables.
