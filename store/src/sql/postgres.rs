@@ -27,10 +27,13 @@ pub(super) use now;
 const HANDOVERS: &str = "tidemill_handovers";
 
 /// `moved` holds the shards that are where the writer says and whose epoch is the writer's: the rest
-/// of the statement only concerns those.
-const COMMIT: &str = "WITH moved AS (
+/// of the statement only concerns those. Between the beginning and the end there may be more to write.
+macro_rules! commit {
+    ($more:literal) => {
+        concat!(
+            "WITH moved AS (
     UPDATE shards AS s SET head = w.end_head, hash = w.end_hash
-    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $19::bytea[], $20::bytea[])
+    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])
          AS w(shard, epoch, head, end_head, hash, end_hash)
     WHERE s.shard = w.shard AND s.epoch = w.epoch AND s.head = w.head AND s.hash = w.hash
     RETURNING s.shard
@@ -38,19 +41,31 @@ const COMMIT: &str = "WITH moved AS (
     INSERT INTO events (shard, seq, aggregate_type, aggregate_id, sequence, event_type, event_version,
                         payload, metadata, recorded_at, hash)
     SELECT e.*
-    FROM unnest($5::int[], $6::bigint[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::int[],
-                $12::text[], $13::text[], $14::bigint[], $15::bytea[])
+    FROM unnest($7::int[], $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::text[], $13::int[],
+                $14::text[], $15::text[], $16::bigint[], $17::bytea[])
          AS e(shard, seq, aggregate_type, aggregate_id, sequence, event_type, event_version,
               payload, metadata, recorded_at, hash)
     JOIN moved ON moved.shard = e.shard
-), large AS (
+)",
+            $more,
+            "
+SELECT shard FROM moved"
+        )
+    };
+}
+
+const COMMIT: &str = commit!("");
+
+/// Of its own: most commits have no large payload, and would pay for the place of one.
+const COMMIT_WITH_BLOBS: &str = commit!(
+    ", large AS (
     INSERT INTO blobs (digest, body)
     SELECT b.digest, b.body
-    FROM unnest($16::int[], $17::text[], $18::text[]) AS b(shard, digest, body)
+    FROM unnest($18::int[], $19::text[], $20::text[]) AS b(shard, digest, body)
     JOIN moved ON moved.shard = b.shard
     ON CONFLICT DO NOTHING
-)
-SELECT shard FROM moved";
+)"
+);
 
 /// The events of a batch, column by column.
 #[derive(Default)]
@@ -117,7 +132,8 @@ pub(super) async fn commit(
             .collect::<Vec<_>>()
     };
     let columns = Columns::of(groups);
-    let query = sqlx::query_as(COMMIT)
+    let has_blobs = !columns.blob_digest.is_empty();
+    let mut query = sqlx::query_as(if has_blobs { COMMIT_WITH_BLOBS } else { COMMIT })
         .bind(
             groups
                 .iter()
@@ -127,6 +143,8 @@ pub(super) async fn commit(
         .bind(each(|group| group.epoch))
         .bind(each(|group| group.after.head))
         .bind(each(|group| group.end().head))
+        .bind(hashes(|group| group.after))
+        .bind(hashes(Group::end))
         .bind(&columns.shard)
         .bind(&columns.seq)
         .bind(&columns.kind)
@@ -137,12 +155,13 @@ pub(super) async fn commit(
         .bind(&columns.payload)
         .bind(&columns.metadata)
         .bind(&columns.recorded_at)
-        .bind(&columns.hash)
-        .bind(&columns.blob_shard)
-        .bind(&columns.blob_digest)
-        .bind(&columns.blob_body)
-        .bind(hashes(|group| group.after))
-        .bind(hashes(Group::end));
+        .bind(&columns.hash);
+    if has_blobs {
+        query = query
+            .bind(&columns.blob_shard)
+            .bind(&columns.blob_digest)
+            .bind(&columns.blob_body);
+    }
     let moved: Vec<(i32,)> = query.fetch_all(connection).await?;
     Ok(moved
         .into_iter()
