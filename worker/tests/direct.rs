@@ -331,6 +331,29 @@ async fn who_kills_what_looks_after_it_leaves_nothing_without_control_groups() {
     a_host_is_killed(World::with(|config| config.settings.cgroups = false).await).await;
 }
 
+/// Nobody has heard yet that the program was started, and its orphan shows nothing of where it is from.
+#[tokio::test]
+async fn who_kills_what_looks_after_it_before_that_could_say_a_word_leaves_nothing() {
+    for cgroups in [true, false] {
+        let mut world = World::with(|config| config.settings.cgroups = cgroups).await;
+        let file = world.tmp.path().join("orphan");
+        let file_name = file.display();
+        let orphan =
+            format!("trap '' TERM; echo $$ > '{file_name}'; while :; do /bin/sleep 0.1; done");
+        fs::write(world.tmp.path().join("orphan.sh"), orphan).unwrap();
+        let text = format!(
+            "#!/bin/sh\n(cd /; env -i setsid sh '{file_name}.sh' </dev/null >/dev/null 2>&1 &)\n\
+             until [ -s '{file_name}' ]; do :; done\nkill -9 $PPID\nsleep 1000\n"
+        );
+        let program = program(&world, "hasty", &text);
+        let (finished, _) = shell(&mut world, 1, program.to_str().unwrap()).await;
+        assert_eq!(finished.outcome(), Outcome::Failure);
+        assert!(finished.reason.contains("looked after it"));
+        let orphan = pids(&file, 1).await;
+        assert!(!orphan.into_iter().any(lives), "cgroups: {cgroups}");
+    }
+}
+
 #[tokio::test]
 async fn no_attempt_finds_anything_of_those_before_it_in_its_directory() {
     let mut world = World::new().await;

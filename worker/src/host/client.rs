@@ -119,7 +119,8 @@ impl Hosts {
             }
             // Somebody has killed it.
             let tree = Tree::of(host.key, host.pid);
-            host.end_all(tree, Duration::ZERO).await;
+            let family = Family::idle(tree, host.cgroup.clone(), &host.sweeper);
+            host.end_all(&family, Duration::ZERO).await;
         }
         let hosts = self.clone();
         let started = tokio::task::spawn_blocking(move || hosts.start()).await;
@@ -276,21 +277,20 @@ impl Host {
         Ok(())
     }
 
-    /// Ends it with all that is in it, whatever that is: what it was asked to run for this attempt, above all,
-    /// whose log this is.
-    pub(crate) async fn end(self, attempt: Key, log: PathBuf, grace: Duration) {
+    /// Ends it with all that is in it, whatever that is: what it was asked to run for this attempt, above all.
+    pub(crate) async fn end(self, attempt: Key, scene: Scene, grace: Duration) {
         let tree = Tree::hosted(attempt, self.key, self.pid);
-        let spare = self.spare.clone();
-        self.end_all(tree, grace).await;
+        let (spare, log) = (self.spare.clone(), scene.log.clone());
+        let family = Family::new(tree, scene, self.cgroup.clone(), &self.sweeper);
+        self.end_all(&family, grace).await;
         let salvage = move || desk::salvage(&spare, &log);
         let _ = tokio::task::spawn_blocking(salvage).await;
     }
 
-    async fn end_all(mut self, tree: Tree, grace: Duration) {
+    async fn end_all(mut self, family: &Family, grace: Duration) {
         let _ = self.child.start_kill();
         let _ = self.child.wait().await;
-        let family = Family::idle(tree, self.cgroup.clone(), &self.sweeper);
-        kill::clear(&family, grace).await;
+        kill::clear(family, grace).await;
     }
 
     /// Ends it while it is idle.

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{CWD, RawDir, RenameFlags, SeekFrom, renameat_with, seek};
+use rustix::fs::{Access, CWD, RawDir, RenameFlags, SeekFrom, access, renameat_with, seek};
 use rustix::io::Errno;
 
 use crate::made::Made;
@@ -72,9 +72,10 @@ impl Desk {
         self.work.is_some()
     }
 
-    /// An empty log; or the one of this name, if there is one.
+    /// An empty log; or the one of this name, if there is one. An error where no log could get this name.
     pub(super) fn lay_log(&mut self, path: &Path) -> Result<Log, String> {
-        if fs::symlink_metadata(path).is_ok() {
+        let takes_more = |it| access(it, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        if !path.parent().is_some_and(takes_more) || fs::symlink_metadata(path).is_ok() {
             let lent = begin(path, log::make(path)?)?;
             return Ok(Log { lent, named: true });
         }
@@ -213,7 +214,9 @@ mod tests {
     impl Place {
         fn new() -> Self {
             let tmp = tempfile::tempdir().unwrap();
-            fs::create_dir(tmp.path().join("spare")).unwrap();
+            for folder in ["spare", "logs"] {
+                fs::create_dir(tmp.path().join(folder)).unwrap();
+            }
             let desk = Desk::new(tmp.path().join("spare").join("1"));
             Place { tmp, desk }
         }
@@ -319,6 +322,22 @@ mod tests {
         fs::write(&late, "a note\n").unwrap();
         assert!(!place.desk.take_log(log, &late));
         assert_eq!(fs::read_to_string(&late).unwrap(), "words\na note\n");
+    }
+
+    #[test]
+    fn an_attempt_whose_log_could_not_get_its_name_has_none_and_a_folder_that_is_missing_is_made() {
+        let mut place = Place::new();
+        let folder = place.path("logs");
+        fs::remove_dir(&folder).unwrap();
+        fs::write(&folder, "in the way").unwrap();
+        let path = folder.join("a.log");
+        let reason = place.desk.lay_log(&path).err().unwrap();
+        assert!(reason.starts_with("cannot create the log file"), "{reason}");
+        fs::remove_file(&folder).unwrap();
+        let log = place.desk.lay_log(&path).unwrap();
+        assert!(path.exists());
+        assert!(place.desk.take_log(log, &path), "it is blank");
+        assert!(!path.exists());
     }
 
     #[test]

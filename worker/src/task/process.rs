@@ -210,17 +210,19 @@ async fn conclude(job: &mut Job, host: Host, ended: Ended) -> End {
 
 /// The host with all that runs there.
 async fn end_host(host: Host, order: &Order, grace: Duration) {
-    let log = order.world.dir.log(order.key);
-    host.end(order.key, log, grace).await;
+    host.end(order.key, scene(order), grace).await;
 }
 
 fn family(host: &Host, order: &Order, birth: Birth) -> Family {
+    host.family(order.key, birth.pid, scene(order))
+}
+
+fn scene(order: &Order) -> Scene {
     let Order { key, world, .. } = order;
-    let scene = Scene {
+    Scene {
         work: world.dir.work(*key),
         log: world.dir.log(*key),
-    };
-    host.family(*key, birth.pid, scene)
+    }
 }
 
 /// A failure to start, which the log tells too.
