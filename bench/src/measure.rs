@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::drive::{Driven, drive};
 use crate::error::{Error, Trying};
 use crate::process::{self, Memory, Processes};
-use crate::report::{Cpu, Report, Row, Sample, Subject};
+use crate::report::{Cpu, Machine, Report, Row, Sample, Subject};
 use crate::scratch::Scratch;
 use crate::service::{Process, Service};
 use crate::workload::{self, Load, Pace, Workload};
@@ -72,8 +72,7 @@ impl Bench<'_> {
     async fn flows(&self, workload: Workload, report: &mut Report) -> Result<(), Error> {
         let place = self.scratch.place().await?;
         let service = Service::start(self.options, &place).await?;
-        let mut observer = service.client().await?;
-        report.shards = observer.log().await?.shards;
+        report.shards = service.client().await?.log().await?.shards;
         for mut load in workload::loads(workload, self.options.scale) {
             if let Some(instances) = self.options.instances {
                 load.instances = instances;
@@ -81,80 +80,139 @@ impl Bench<'_> {
             if let (Some(count), Pace::InFlight(_)) = (self.options.in_flight, load.pace) {
                 load.pace = Pace::InFlight(count);
             }
-            let row = self
-                .load(workload, &load, &service, &mut observer, report)
-                .await?;
+            let mut series = self.series(workload, load, &service).await?;
+            for _ in 0..self.options.runs {
+                series.run().await?;
+            }
+            let row = series.row(&report.machine);
             report.workloads.push(row);
         }
         service.stop().await?;
         self.scratch.leave(place).await
     }
 
-    /// The same load on an empty log and on top of many runs that have ended, which all go the usual way.
+    /// The same load on an empty log and on top of many runs that have ended, which all have gone the usual way. The
+    /// two take turns: the machine's speed changes by more than the difference while the many run.
     async fn crowd(&self, report: &mut Report) -> Result<(), Error> {
-        let place = self.scratch.place().await?;
-        let service = Service::start(self.options, &place).await?;
-        let mut observer = service.client().await?;
+        let full_place = self.scratch.place().await?;
+        let full = Service::start(self.options, &full_place).await?;
+        let mut observer = full.client().await?;
         report.shards = observer.log().await?.shards;
         let crowd = self.options.instances;
         let crowd = crowd.unwrap_or_else(|| self.options.scale.of(CROWD));
-        for mut load in workload::loads(Workload::W10, self.options.scale) {
-            "on an empty log".clone_into(&mut load.variant);
-            let empty = self.load(Workload::W10, &load, &service, &mut observer, report);
-            report.workloads.push(empty.await?);
+        for load in workload::loads(Workload::W10, self.options.scale) {
             (self.say)(&format!("W10: running {crowd} workflows"));
-            let mut clients = service.clients(CROWD_IN_FLIGHT.min(crowd)).await?;
-            let name = address(Workload::W10, &load.variant);
+            let name = address(Workload::W10, "crowd");
+            observer.define(&name, &load.definition).await?;
+            let mut clients = full.clients(CROWD_IN_FLIGHT.min(crowd)).await?;
             let filled = drive(&mut clients, &name, crowd, Pace::InFlight(CROWD_IN_FLIGHT)).await?;
             drop(clients);
             (self.say)(&format!("W10: that took {:.1} s", filled.wall));
-            self.scratch.settle(&place).await?;
-            load.variant = format!("on top of {crowd}, which took {:.0} s", filled.wall);
-            let full = self.load(Workload::W10, &load, &service, &mut observer, report);
-            report.workloads.push(full.await?);
+            self.scratch.settle(&full_place).await?;
+            let empty_place = self.scratch.place().await?;
+            let empty = Service::start(self.options, &empty_place).await?;
+            let on = |variant: String| Load {
+                variant,
+                ..load.clone()
+            };
+            let on_top = format!("on top of {crowd}, which took {:.0} s", filled.wall);
+            let mut turns = [
+                self.series(Workload::W10, on("on an empty log".to_owned()), &empty)
+                    .await?,
+                self.series(Workload::W10, on(on_top), &full).await?,
+            ];
+            for _ in 0..self.options.runs {
+                for series in &mut turns {
+                    series.run().await?;
+                }
+            }
+            let rows = turns.map(|series| series.row(&report.machine));
+            report.workloads.extend(rows);
+            empty.stop().await?;
+            self.scratch.leave(empty_place).await?;
         }
-        service.stop().await?;
-        self.scratch.leave(place).await
+        full.stop().await?;
+        self.scratch.leave(full_place).await
     }
 
-    async fn load(
+    /// A load that this service is warm for.
+    async fn series(
         &self,
         workload: Workload,
-        load: &Load,
+        load: Load,
         service: &Service,
-        observer: &mut Client,
-        report: &Report,
-    ) -> Result<Row, Error> {
+    ) -> Result<Series<'_>, Error> {
         let name = format!("{} {}", workload.name(), load.variant);
-        let name = name.trim();
+        let name = name.trim().to_owned();
         (self.say)(&format!("{name}: warming up"));
         let address = address(workload, &load.variant);
+        let mut observer = service.client().await?;
         observer.define(&address, &load.definition).await?;
         let connections = load.pace.connections().min(load.instances);
         let mut clients = service.clients(connections).await?;
         drive(&mut clients, &address, connections, load.pace).await?;
         let parties = Parties::of(service, self.scratch);
         parties.forget_peaks();
-        let mut samples = Vec::new();
-        for run in 1..=self.options.runs {
-            let before = Reading::before(observer, &parties, self.busy).await?;
-            let driven = drive(&mut clients, &address, load.instances, load.pace).await?;
-            let after = Reading::after(observer, &parties, self.busy).await?;
-            (self.say)(&format!(
-                "{name}: run {run} of {}: {:.3} s",
-                self.options.runs, driven.wall
-            ));
-            samples.push(sample(driven, &before, &after));
-        }
+        Ok(Series {
+            bench: self,
+            workload,
+            name,
+            load,
+            address,
+            observer,
+            clients,
+            parties,
+            samples: Vec::new(),
+        })
+    }
+}
+
+/// The runs of one load on one service.
+struct Series<'a> {
+    bench: &'a Bench<'a>,
+    workload: Workload,
+    name: String,
+    load: Load,
+    address: String,
+    observer: Client,
+    clients: Vec<Client>,
+    parties: Parties,
+    samples: Vec<Sample>,
+}
+
+impl Series<'_> {
+    /// The next one.
+    async fn run(&mut self) -> Result<(), Error> {
+        let Bench {
+            options, busy, say, ..
+        } = self.bench;
+        let Load {
+            instances, pace, ..
+        } = self.load;
+        let before = Reading::before(&mut self.observer, &self.parties, *busy).await?;
+        let driven = drive(&mut self.clients, &self.address, instances, pace).await?;
+        let after = Reading::after(&mut self.observer, &self.parties, *busy).await?;
+        say(&format!(
+            "{}: run {} of {}: {:.3} s",
+            self.name,
+            self.samples.len() + 1,
+            options.runs,
+            driven.wall
+        ));
+        self.samples.push(sample(driven, &before, &after));
+        Ok(())
+    }
+
+    fn row(self, machine: &Machine) -> Row {
         let subject = Subject {
-            workload: workload.name(),
-            variant: load.variant.clone(),
-            workflows: load.instances,
-            tasks: load.instances * load.tasks,
-            in_flight: connections,
-            memory: parties.memory(),
+            workload: self.workload.name(),
+            variant: self.load.variant,
+            workflows: self.load.instances,
+            tasks: self.load.instances * self.load.tasks,
+            in_flight: self.clients.len(),
+            memory: self.parties.memory(),
         };
-        Ok(Row::of(subject, &samples, &report.machine))
+        Row::of(subject, &self.samples, machine)
     }
 }
 
