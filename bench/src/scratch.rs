@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::syncfs;
 use serde::Serialize;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -92,12 +93,15 @@ impl Scratch {
         })
     }
 
-    /// Has the database do now what it would do by itself some time later: PostgreSQL vacuums what was written.
+    /// Has done now what would be done some time later: PostgreSQL vacuums what was written, and what the system
+    /// still holds of it in memory goes to the disk.
     pub(crate) async fn settle(&self, place: &Place) -> Result<(), Error> {
-        match &self.server {
-            None => Ok(()),
-            Some(server) => server.vacuum(&place.name).await,
+        if let Some(server) = &self.server {
+            server.vacuum(&place.name).await?;
         }
+        let trying = "writing everything to the disk";
+        let folder = std::fs::File::open(&place.folder).trying(trying)?;
+        syncfs(folder).trying(trying)
     }
 
     /// Nobody uses this place any more.
