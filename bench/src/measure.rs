@@ -94,13 +94,13 @@ impl Bench<'_> {
     /// The same load on an empty log and on top of many runs that have ended, which all have gone the usual way. The
     /// two take turns: the machine's speed changes by more than the difference while the many run.
     async fn crowd(&self, report: &mut Report) -> Result<(), Error> {
-        let full_place = self.scratch.place().await?;
-        let full = Service::start(self.options, &full_place).await?;
-        let mut observer = full.client().await?;
-        report.shards = observer.log().await?.shards;
         let crowd = self.options.instances;
         let crowd = crowd.unwrap_or_else(|| self.options.scale.of(CROWD));
         for load in workload::loads(Workload::W10, self.options.scale) {
+            let full_place = self.scratch.place().await?;
+            let full = Service::start(self.options, &full_place).await?;
+            let mut observer = full.client().await?;
+            report.shards = observer.log().await?.shards;
             (self.say)(&format!("W10: running {crowd} workflows"));
             let name = address(Workload::W10, "crowd");
             observer.define(&name, &load.definition).await?;
@@ -128,11 +128,12 @@ impl Bench<'_> {
             }
             let rows = turns.map(|series| series.row(&report.machine));
             report.workloads.extend(rows);
-            empty.stop().await?;
-            self.scratch.leave(empty_place).await?;
+            for (service, place) in [(empty, empty_place), (full, full_place)] {
+                service.stop().await?;
+                self.scratch.leave(place).await?;
+            }
         }
-        full.stop().await?;
-        self.scratch.leave(full_place).await
+        Ok(())
     }
 
     /// A load that this service is warm for.
